@@ -1,0 +1,251 @@
+/**
+ * What can be swapped: the contract of every plugin kind, and the registry that finds plugins by
+ * name. A new kind is one interface and one line in {@linkcode Kinds}.
+ *
+ * @module
+ */
+import type { z } from "zod";
+import type { Matrix } from "../numeric/matrix.ts";
+import type { Graph } from "../numeric/onnx.ts";
+
+export type { Matrix };
+
+/** A finding's and an alert's weight: `error` stops a run, `critical` blocks a release. */
+export type Severity = "info" | "warning" | "error" | "critical";
+
+/** One observation about data, a model or a run, worth showing to a person. */
+export interface Finding {
+  /** What spoke, such as `range` or `alert:error_rate`. */
+  readonly check: string;
+  readonly severity: Severity;
+  /** One sentence that names the thing and the number. */
+  readonly message: string;
+  /** The column, group or slice it is about. */
+  readonly subject?: string;
+  /** Up to a few offending rows, for the person who has to act. */
+  readonly rows?: readonly Record<string, unknown>[];
+}
+
+/** One named column. Numbers are float64 with `NaN` for missing; text is `null` for missing. */
+export type Column =
+  | { readonly name: string; readonly unit?: string; readonly values: Float64Array }
+  | { readonly name: string; readonly unit?: string; readonly values: readonly (string | null)[] };
+
+/**
+ * What a source found at a URI: either columns in memory or a `SELECT` that the store runs itself,
+ * so that a CSV of any size never passes through this process.
+ */
+export type SourceTable =
+  & { readonly findings: readonly Finding[] }
+  & ({ readonly columns: readonly Column[] } | { readonly select: string });
+
+/** Opens one kind of file. */
+export interface Source {
+  /** Endings of the URIs it takes when the config names no source, such as `.las.gz`. */
+  readonly extensions: readonly string[];
+  /**
+   * Reads the table at `uri`.
+   * @throws {Error} `Cannot read "<uri>": …` when the file is missing or cannot be parsed.
+   */
+  open(uri: string, context: { readonly signal: AbortSignal }): Promise<SourceTable>;
+}
+
+/** A labelled sample set. `X` is `[n, d]`, `y` holds n class ids in `0 … k-1`. */
+export interface Dataset {
+  readonly X: Matrix;
+  readonly y: Int32Array;
+  readonly featureNames: readonly string[];
+  readonly classNames: readonly string[];
+}
+
+/** What a trainer may use besides its data and parameters. */
+export interface FitContext {
+  /** Same data, parameters and seed give the same bytes. */
+  readonly seed: number;
+  readonly signal: AbortSignal;
+  /** Rows for early stopping, never for fitting. */
+  readonly validation?: Dataset;
+  /** Progress in `[0, 1]` of the fit. */
+  readonly onProgress?: (share: number) => void;
+}
+
+/** A fitted classifier. */
+export interface Model {
+  /** Class probabilities `[n, k]` of rows `[n, d]`; each row sums to 1. */
+  predict(X: Matrix): Matrix;
+  /**
+   * Appends the nodes that compute `label` (int64 `[n]`) and `probabilities` (float32 `[n, k]`)
+   * from the float32 `[n, d]` tensor called `input`.
+   */
+  toGraph(graph: Graph, input: string): void;
+  /** Boosting rounds or optimizer steps actually used, where the family has such a thing. */
+  readonly iterations?: number;
+  /** One number ≥ 0 per feature `[d]`, summing to 1, where the family has such a thing. */
+  readonly importances?: Float64Array;
+}
+
+/** Fits one model family. */
+export interface Trainer<P = unknown> {
+  readonly params: z.ZodType<P>;
+  /** Whether `NaN` features may reach `fit` and `predict`; otherwise the column mean replaces them. */
+  readonly handlesMissing: boolean;
+  fit(train: Dataset, params: P, context: FitContext): Promise<Model>;
+  /** The parameters that refit `model`'s size on all rows, without early stopping. */
+  refit?(params: P, model: Model): P;
+}
+
+/** Compares one column of a current window with the reference window. */
+export interface Drift {
+  /** Below or above this the column counts as drifted; which side is the plugin's own knowledge. */
+  readonly threshold: number;
+  /** Finite values only; either side empty gives `null`, which is never a number. */
+  compare(reference: Float64Array, current: Float64Array): DriftResult | null;
+}
+
+/** Outcome of one drift comparison. */
+export interface DriftResult {
+  readonly statistic: number;
+  readonly pValue?: number;
+  readonly isDrifted: boolean;
+}
+
+/** A SQL query over the documented views; every row it returns is a finding. */
+export interface Alert {
+  readonly sql: string;
+  readonly severity: Severity;
+  /** What the alert means and what to do, one sentence. */
+  readonly summary: string;
+  /** State when a query gives no row: the alert's condition is absent, or there is no data. */
+  readonly empty: "ok" | "no_data";
+}
+
+/** Receives findings, such as a console or a webhook. Throws when the delivery failed. */
+export interface Sink {
+  deliver(findings: readonly Finding[], signal: AbortSignal): Promise<void>;
+}
+
+/** One prediction as a judge sees it. */
+export interface Inference {
+  readonly requestId: string;
+  /** Row within its request, from 0. */
+  readonly row: number;
+  readonly model: string;
+  readonly version: number;
+  /** Raw input values by column name; `null` is missing. */
+  readonly features: Readonly<Record<string, number | null>>;
+  readonly label: string;
+  /** Probability by class name. */
+  readonly probabilities: Readonly<Record<string, number>>;
+  readonly confidence: number;
+}
+
+/** What training left behind for judges: per class and input column, mean and deviation. */
+export interface ClassProfile {
+  readonly count: number;
+  readonly mean: Readonly<Record<string, number>>;
+  readonly std: Readonly<Record<string, number>>;
+}
+
+/** A judge's opinion. An error is never a number. */
+export type Verdict =
+  | {
+    readonly status: "scored";
+    /** Plausibility of the prediction in `[0, 1]`. */
+    readonly score: number;
+    readonly rationale?: string;
+    readonly tokensIn?: number;
+    readonly tokensOut?: number;
+  }
+  | { readonly status: "abstained"; readonly kind: string; readonly rationale?: string }
+  | { readonly status: "error"; readonly kind: string; readonly message: string };
+
+/** Scores sampled inferences. Never throws: what went wrong is a verdict of status `error`. */
+export interface Judge {
+  /** Hash over prompt, model and parameters: verdicts compare only within one version. */
+  readonly version: string;
+  /** Whether it can answer now, with the reason when not. */
+  probe(signal: AbortSignal): Promise<{ readonly ready: boolean; readonly detail: string }>;
+  judge(
+    inference: Inference,
+    context: {
+      readonly profiles: Readonly<Record<string, ClassProfile>>;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<Verdict>;
+}
+
+/** Every kind of plugin. A new kind is one line here. */
+export interface Kinds {
+  source: Source;
+  // deno-lint-ignore no-explicit-any -- a registry holds trainers of every parameter type
+  trainer: Trainer<any>;
+  drift: Drift;
+  alert: Alert;
+  sink: Sink;
+  judge: Judge;
+}
+
+/** A named implementation of one kind. */
+export type Plugin<K extends keyof Kinds = keyof Kinds> = {
+  [k in K]: { readonly kind: k; readonly name: string; readonly summary: string } & Kinds[k];
+}[K];
+
+/** Checks a plugin's shape at compile time and keeps its exact type. */
+export function definePlugin<const P extends Plugin>(plugin: P): P {
+  return plugin;
+}
+
+/** The kinds, in the order in which lists show them. */
+export const kinds: readonly (keyof Kinds)[] = [
+  "source",
+  "trainer",
+  "drift",
+  "alert",
+  "sink",
+  "judge",
+];
+
+/** The plugin registry: finds plugins by kind and name. */
+export class Plugins {
+  readonly #plugins = new Map<string, Plugin>();
+
+  constructor(plugins: Iterable<Plugin> = []) {
+    for (const plugin of plugins) this.add(plugin);
+  }
+
+  /**
+   * Adds one plugin.
+   * @throws {TypeError} when its kind is unknown or its name is taken.
+   */
+  add(plugin: Plugin): void {
+    if (!kinds.includes(plugin?.kind) || typeof plugin.name !== "string" || plugin.name === "") {
+      throw new TypeError(
+        `Cannot add plugin "${plugin?.name}" of kind "${plugin?.kind}": kinds are ${
+          kinds.join(", ")
+        }`,
+      );
+    }
+    const key = `${plugin.kind}:${plugin.name}`;
+    if (this.#plugins.has(key)) {
+      throw new TypeError(`Cannot add ${plugin.kind} "${plugin.name}": the name is already taken`);
+    }
+    this.#plugins.set(key, plugin);
+  }
+
+  /**
+   * Gives the plugin of this kind and name.
+   * @throws {RangeError} when there is none; the message lists those there are.
+   */
+  get<K extends keyof Kinds>(kind: K, name: string): Plugin<K> {
+    const plugin = this.#plugins.get(`${kind}:${name}`);
+    if (plugin) return plugin as unknown as Plugin<K>;
+    const names = this.list(kind).map((p) => p.name).join(", ");
+    throw new RangeError(`Cannot find ${kind} "${name}": there are ${names || "none"}`);
+  }
+
+  /** Gives every plugin of one kind, in the order of registration. */
+  list<K extends keyof Kinds>(kind: K): Plugin<K>[] {
+    const plugins = [...this.#plugins.values()].filter((plugin) => plugin.kind === kind);
+    return plugins as unknown as Plugin<K>[];
+  }
+}

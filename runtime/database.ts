@@ -1,0 +1,384 @@
+/**
+ * The DuckDB file held by this process. The only module that imports DuckDB, and only when a file is
+ * opened.
+ *
+ * @module
+ */
+import type { DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { UsageError } from "./errors.ts";
+import { schema, SCHEMA_VERSION } from "./schema.ts";
+import type {
+  ColumnResult,
+  ColumnValues,
+  Database,
+  ReadLimits,
+  ReadResult,
+  Row,
+  SqlValue,
+  Step,
+} from "./store.ts";
+
+type DuckDB = typeof import("@duckdb/node-api");
+
+/** DuckDB's own chunk size: rows per appended data chunk. */
+const CHUNK_ROWS = 2048;
+
+/**
+ * Opens the file at `path`, or gives the words that name the process holding it.
+ *
+ * @throws {Error} when the file is no DuckDB database or was written by a newer Geophone.
+ */
+export async function openDatabase(path: string): Promise<HeldDatabase | string> {
+  const duckdb = await import("@duckdb/node-api");
+  let instance: DuckDBInstance;
+  try {
+    instance = await duckdb.DuckDBInstance.fromCache(path, { threads: "2" });
+  } catch (error) {
+    const message = (error as Error).message;
+    if (/could not set lock|conflicting lock|being used by another process/i.test(message)) {
+      return message.match(/held in (.*? \(PID \d+\))/)?.[1] ?? "another process";
+    }
+    throw new Error(
+      `Cannot open store "${path}": ${message.split("\n")[0]}; ` +
+        "if the file is damaged, move it away and run the pipeline again",
+      { cause: error },
+    );
+  }
+  const database = new HeldDatabase(
+    duckdb,
+    instance,
+    await instance.connect(),
+    await instance.connect(),
+  );
+  try {
+    await database.migrate(path);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  return database;
+}
+
+/** A database this process holds: reads on one connection, writes in order on another. */
+export class HeldDatabase implements Database {
+  readonly isHeld = true;
+  readonly #duckdb: DuckDB;
+  readonly #instance: DuckDBInstance;
+  readonly #reader: DuckDBConnection;
+  readonly #writer: DuckDBConnection;
+  readonly #listeners = new Set<() => void>();
+  #writing: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    duckdb: DuckDB,
+    instance: DuckDBInstance,
+    reader: DuckDBConnection,
+    writer: DuckDBConnection,
+  ) {
+    this.#duckdb = duckdb;
+    this.#instance = instance;
+    this.#reader = reader;
+    this.#writer = writer;
+  }
+
+  /** Brings an empty file to the current schema and refuses a newer one. */
+  async migrate(path: string): Promise<void> {
+    const [{ count }] = await this.query<{ count: number }>(
+      "select count(*) as count from duckdb_tables() where schema_name = 'core' and table_name = 'schema_version'",
+    );
+    if (count === 0) return await this.transaction(schema.map((sql) => ({ sql })));
+    const [{ version }] = await this.query<{ version: number }>(
+      "select max(version) as version from core.schema_version",
+    );
+    if (version > SCHEMA_VERSION) {
+      throw new Error(
+        `Cannot open store "${path}": it has schema ${version} and this Geophone knows ${SCHEMA_VERSION}; update Geophone`,
+      );
+    }
+  }
+
+  onCommit(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  async query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
+    const statement = firstWord(sql);
+    if (statement !== "select" && statement !== "with" && statement !== "from") {
+      return await this.#exclusive(async () => {
+        const rows = await this.#rows<R>(this.#writer, sql, params);
+        this.#notify();
+        return rows;
+      });
+    }
+    return await this.#rows<R>(this.#reader, sql, params);
+  }
+
+  async #rows<R>(
+    connection: DuckDBConnection,
+    sql: string,
+    params?: readonly SqlValue[],
+  ): Promise<R[]> {
+    const reader = await connection.runAndReadAll(sql, this.#bind(params));
+    return reader.getRowObjectsJS().map((row) => {
+      const plain: Row = {};
+      for (const key in row) plain[key] = toPlain(row[key]);
+      return plain as R;
+    });
+  }
+
+  async readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
+    const { DuckDBTypeId } = this.#duckdb;
+    const result = await this.#reader.run(sql, this.#bind(params));
+    const chunks = await result.fetchAllChunks();
+    const rows = chunks.reduce((sum, chunk) => sum + chunk.rowCount, 0);
+    const textual = new Set([DuckDBTypeId.VARCHAR, DuckDBTypeId.ENUM, DuckDBTypeId.UUID]);
+    const columns: Record<string, Float64Array | (string | null)[]> = {};
+    result.columnNames().forEach((name, j) => {
+      const type = result.columnTypeId(j);
+      if (textual.has(type)) {
+        columns[name] = chunks.flatMap((c) => c.getColumnValues(j) as (string | null)[]);
+        return;
+      }
+      const out = new Float64Array(rows);
+      let offset = 0;
+      for (const chunk of chunks) {
+        if (type === DuckDBTypeId.DOUBLE) {
+          const vector = chunk.getColumnVector(j) as unknown as {
+            items: Float64Array;
+            validity: { itemValid(index: number): boolean };
+          };
+          for (let i = 0; i < chunk.rowCount; i++) {
+            out[offset + i] = vector.validity.itemValid(i) ? vector.items[i] : NaN;
+          }
+        } else {
+          const values = chunk.convertColumnValues(j, this.#duckdb.JSDuckDBValueConverter);
+          for (let i = 0; i < values.length; i++) out[offset + i] = toNumber(values[i]);
+        }
+        offset += chunk.rowCount;
+      }
+      columns[name] = out;
+    });
+    return { rows, columns };
+  }
+
+  async queryReadOnly(sql: string, limits: ReadLimits = {}): Promise<ReadResult> {
+    const timeoutMs = limits.timeoutMs ?? 30_000;
+    const maxRows = limits.maxRows ?? 10_000;
+    const connection = await this.#instance.connect();
+    let isInterrupted = false;
+    const timer = setTimeout(() => {
+      isInterrupted = true;
+      connection.interrupt();
+    }, timeoutMs);
+    try {
+      await assertOneSelect(connection, sql);
+      await connection.run("begin transaction read only");
+      const reader = await connection.streamAndReadUntil(sql, maxRows + 1);
+      const rows = reader.getRowsJS().map((row) => row.map(toPlain));
+      return {
+        columns: reader.deduplicatedColumnNames(),
+        rows: rows.slice(0, maxRows),
+        isTruncated: rows.length > maxRows,
+      };
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      if (isInterrupted) {
+        throw new UsageError(`Cannot finish the query: it ran longer than ${timeoutMs / 1000} s`);
+      }
+      throw new UsageError(`Cannot run the query: ${(error as Error).message}`, { cause: error });
+    } finally {
+      clearTimeout(timer);
+      connection.closeSync();
+    }
+  }
+
+  transaction(steps: readonly Step[]): Promise<void> {
+    return this.#exclusive(async () => {
+      await this.#writer.run("begin transaction");
+      try {
+        for (const step of steps) {
+          if ("sql" in step) await this.#writer.run(step.sql, this.#bind(step.params));
+          else await this.#append(step.append, step.columns);
+        }
+        await this.#writer.run("commit");
+      } catch (error) {
+        await this.#writer.run("rollback").catch(() => {});
+        throw error;
+      }
+      this.#notify();
+    });
+  }
+
+  async #append(table: string, columns: Readonly<Record<string, ColumnValues>>): Promise<void> {
+    const names = Object.keys(columns);
+    const rows = columns[names[0]]?.length ?? 0;
+    for (const name of names) {
+      if (columns[name].length !== rows) {
+        throw new TypeError(
+          `Cannot append to ${table}: column "${name}" has ${
+            columns[name].length
+          } values, not ${rows}`,
+        );
+      }
+    }
+    if (rows === 0) return;
+    const { DuckDBDataChunk, JSToDuckDBValueConverter } = this.#duckdb;
+    const [schemaName, tableName] = splitTable(table);
+    const described = await this.#writer.runAndReadAll(
+      `select column_name from duckdb_columns() where schema_name = '${schemaName}' and table_name = '${tableName}' order by column_index`,
+    );
+    const order = described.getRowsJS().map(([name]) => name as string);
+    const unknown = names.find((name) => !order.includes(name));
+    if (order.length === 0 || unknown !== undefined) {
+      throw new RangeError(
+        order.length === 0
+          ? `Cannot append to ${table}: there is no such table`
+          : `Cannot append to ${table}: it has no column "${unknown}"`,
+      );
+    }
+    const appender = await this.#writer.createAppender(tableName, schemaName);
+    try {
+      const types = order.map((_, j) => appender.columnType(j));
+      for (let start = 0; start < rows; start += CHUNK_ROWS) {
+        const end = Math.min(rows, start + CHUNK_ROWS);
+        const chunk = DuckDBDataChunk.create(types, end - start);
+        order.forEach((name, j) => {
+          chunk.setColumnValuesConverted(
+            j,
+            sliceValues(columns[name], start, end) as never[],
+            JSToDuckDBValueConverter,
+          );
+        });
+        appender.appendDataChunk(chunk);
+      }
+      appender.flushSync();
+    } finally {
+      appender.closeSync();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#writing.catch(() => {});
+    this.#reader.closeSync();
+    this.#writer.closeSync();
+    this.#instance.closeSync();
+  }
+
+  #exclusive<T>(action: () => Promise<T>): Promise<T> {
+    const next = this.#writing.catch(() => {}).then(action);
+    this.#writing = next.catch(() => {});
+    return next;
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #bind(params: readonly SqlValue[] = []) {
+    const { blobValue, DuckDBTimestampValue } = this.#duckdb;
+    return params.map((value) =>
+      value instanceof Date
+        ? new DuckDBTimestampValue(BigInt(value.getTime()) * 1000n)
+        : value instanceof Uint8Array
+        ? blobValue(value)
+        : typeof value === "number" && Number.isInteger(value) && Math.abs(value) > 2 ** 31 - 1
+        ? BigInt(value)
+        : value
+    );
+  }
+}
+
+async function assertOneSelect(connection: DuckDBConnection, sql: string): Promise<void> {
+  let statements;
+  try {
+    statements = await connection.extractStatements(sql);
+  } catch (error) {
+    throw new UsageError(`Cannot parse the query: ${(error as Error).message}`, { cause: error });
+  }
+  if (statements.count !== 1) {
+    throw new UsageError(`Cannot run ${statements.count} statements: give exactly one SELECT`);
+  }
+  // DuckDB's own serializer accepts nothing but SELECT, whatever its text looks like.
+  const reader = await connection.runAndReadAll(
+    "select json_serialize_sql(?::varchar, skip_null := true)",
+    [sql],
+  );
+  const tree = JSON.parse(reader.getRowsJS()[0][0] as string);
+  if (tree.error) {
+    throw new UsageError(`Cannot run the query: only SELECT is allowed (${tree.error_message})`);
+  }
+  const refused = findFileAccess(tree);
+  if (refused) {
+    throw new UsageError(`Cannot run the query: ${refused} reads outside the store`);
+  }
+}
+
+/** Table functions and table names that reach files or the network. */
+const FILE_FUNCTION =
+  /^(read_|parquet_|sniff_csv|glob$|.*_scan$|query$|query_table$|getenv$|duckdb_secrets|which_secret|load_)/i;
+
+function findFileAccess(node: unknown): string | undefined {
+  if (Array.isArray(node)) {
+    for (const child of node) {
+      const found = findFileAccess(child);
+      if (found) return found;
+    }
+    return undefined;
+  }
+  if (typeof node !== "object" || node === null) return undefined;
+  const record = node as Record<string, unknown>;
+  const name = record.function_name;
+  if (typeof name === "string" && FILE_FUNCTION.test(name)) return `${name}()`;
+  const table = record.table_name;
+  if (record.type === "BASE_TABLE" && typeof table === "string" && /[./\\:*]/.test(table)) {
+    return `"${table}"`;
+  }
+  return findFileAccess(Object.values(record));
+}
+
+function firstWord(sql: string): string {
+  return /^\s*(?:--[^\n]*\n\s*)*(\w+)/.exec(sql)?.[1].toLowerCase() ?? "";
+}
+
+function splitTable(table: string): [string, string] {
+  const dot = table.indexOf(".");
+  return dot < 0 ? ["main", table] : [table.slice(0, dot), table.slice(dot + 1)];
+}
+
+function sliceValues(values: ColumnValues | undefined, start: number, end: number): unknown[] {
+  if (values === undefined) return new Array(end - start).fill(null);
+  if (!(values instanceof Float64Array)) return values.slice(start, end);
+  const out = new Array(end - start);
+  for (let i = start; i < end; i++) out[i - start] = Number.isNaN(values[i]) ? null : values[i];
+  return out;
+}
+
+/** Turns DuckDB's JavaScript values into plain JSON-like ones. */
+function toPlain(value: unknown): unknown {
+  if (typeof value === "bigint") {
+    return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER
+      ? Number(value)
+      : String(value);
+  }
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) {
+    if (value.length > 0 && isMapEntry(value[0])) {
+      return Object.fromEntries(value.map((e) => [String(toPlain(e.key)), toPlain(e.value)]));
+    }
+    return value.map(toPlain);
+  }
+  if (value !== null && typeof value === "object" && !(value instanceof Uint8Array)) {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, toPlain(v)]));
+  }
+  return value;
+}
+
+function isMapEntry(value: unknown): value is { key: unknown; value: unknown } {
+  return typeof value === "object" && value !== null && Object.keys(value).join() === "key,value";
+}
+
+function toNumber(value: unknown): number {
+  if (value === null || value === undefined) return NaN;
+  if (value instanceof Date) return value.getTime() / 1000;
+  return Number(value);
+}

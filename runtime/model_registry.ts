@@ -1,0 +1,215 @@
+/**
+ * The model registry: versions that are never reused, and aliases with an append-only history.
+ *
+ * @module
+ */
+import { artifactStep, readArtifact, sha256 } from "./artifacts.ts";
+import { UsageError } from "./errors.ts";
+import { readSignature } from "./signature.ts";
+import type { Store } from "./store.ts";
+
+/** One registered model version. */
+export interface ModelVersion {
+  readonly model: string;
+  readonly version: number;
+  /** sha256 of the ONNX bytes. */
+  readonly artifact: string;
+  readonly runId: string;
+  readonly createdAt: string;
+  /** Hash over artifact and report: what was judged is what is deployed. */
+  readonly evidenceHash: string;
+}
+
+/** One change of an alias. */
+export interface AliasChange {
+  readonly model: string;
+  readonly alias: string;
+  readonly version: number;
+  readonly reason: string;
+}
+
+/**
+ * Registers ONNX bytes with their evaluation report as the next version of their model. The same
+ * bytes with the same report are the same version.
+ */
+export async function registerVersion(
+  store: Store,
+  entry: { readonly bytes: Uint8Array; readonly report: unknown; readonly runId: string },
+): Promise<ModelVersion> {
+  const signature = readSignature(entry.bytes);
+  const report = JSON.stringify(entry.report);
+  const artifact = await artifactStep(entry.bytes, "application/onnx");
+  const evidenceHash = await sha256(`${artifact.sha256}\n${report}`);
+  await store.transaction([
+    artifact.step,
+    {
+      sql: `insert into core.model_versions
+        select ?, coalesce(max(version), 0) + 1, ?, ?, ?::json::varchar[], ?::json::varchar[], ?, ?, ?, ?, ?
+        from core.model_versions where model = ?
+        having count(*) filter (where evidence_hash = ?) = 0`,
+      params: [
+        signature.model,
+        artifact.sha256,
+        entry.runId,
+        JSON.stringify(signature.inputs.map((input) => input.name)),
+        JSON.stringify(signature.classes),
+        JSON.stringify(signature),
+        report,
+        evidenceHash,
+        new Date(),
+        userName(),
+        signature.model,
+        evidenceHash,
+      ],
+    },
+  ]);
+  const [row] = await store.query(
+    `${selectVersions} where model = ? and evidence_hash = ? order by version desc limit 1`,
+    [signature.model, evidenceHash],
+  );
+  return toVersion(row);
+}
+
+const selectVersions =
+  `select v.model, v.version, v.artifact, v.run_id, v.created_at, v.evidence_hash
+  from core.model_versions v`;
+
+function toVersion(row: Record<string, unknown>): ModelVersion {
+  return {
+    model: row.model as string,
+    version: row.version as number,
+    artifact: row.artifact as string,
+    runId: row.run_id as string,
+    createdAt: row.created_at as string,
+    evidenceHash: row.evidence_hash as string,
+  };
+}
+
+/**
+ * Finds a version by `reference`: a number (`"3"`) or an alias (`"production"` or `"@production"`).
+ * @throws {UsageError} when the model, version or alias does not exist; the message lists those there are.
+ */
+export async function resolveVersion(
+  store: Store,
+  model: string,
+  reference: string,
+): Promise<ModelVersion> {
+  const name = reference.replace(/^[@v]/, "");
+  const rows = await store.query(
+    /^\d+$/.test(name)
+      ? `${selectVersions} where model = ? and version = ?`
+      : `${selectVersions} join aliases a using (model, version) where model = ? and a.alias = ?`,
+    [model, /^\d+$/.test(name) ? Number(name) : name],
+  );
+  if (rows.length === 1) return toVersion(rows[0]);
+  const known = await store.query<{ model: string; version: number; aliases: string[] | null }>(
+    "select model, version, aliases from models order by model, version",
+  );
+  const here = known.filter((row) => row.model === model);
+  throw new UsageError(
+    here.length === 0
+      ? `Cannot find model "${model}": ${
+        known.length === 0
+          ? 'none is registered; run "deno task pipeline"'
+          : `there are ${[...new Set(known.map((row) => row.model))].join(", ")}`
+      }`
+      : `Cannot find "${reference}" of model "${model}": there are versions ${
+        here.map((row) => [row.version, ...(row.aliases ?? []).map((a) => `@${a}`)].join(" ")).join(
+          ", ",
+        )
+      }`,
+  );
+}
+
+/** Loads the ONNX bytes of a version and checks them against its hash. */
+export function loadModel(store: Store, version: ModelVersion): Promise<Uint8Array> {
+  return readArtifact(store, version.artifact);
+}
+
+/** Version an alias points to now, or `null`. */
+export async function currentVersion(
+  store: Store,
+  model: string,
+  alias: string,
+): Promise<number | null> {
+  const [row] = await store.query<{ version: number | null }>(
+    "select version from aliases where model = ? and alias = ?",
+    [model, alias],
+  );
+  return row?.version ?? null;
+}
+
+/** Points an alias at a version, in one transaction with its history; no change writes no row. */
+export async function setAlias(store: Store, change: AliasChange): Promise<void> {
+  await resolveVersion(store, change.model, String(change.version));
+  await store.transaction([{
+    sql: `insert into core.alias_log
+        (model, alias, from_version, to_version, reason, changed_by, changed_at)
+      select ?, ?, a.version, ?, ?, ?, ? from (select 1)
+      left join aliases a on a.model = ? and a.alias = ?
+      where a.version is distinct from ?`,
+    params: [
+      change.model,
+      change.alias,
+      change.version,
+      change.reason,
+      userName(),
+      new Date(),
+      change.model,
+      change.alias,
+      change.version,
+    ],
+  }]);
+}
+
+/**
+ * Points an alias back at the version it had before its last change; gives that version.
+ * @throws {UsageError} when the alias has no earlier version.
+ */
+export async function rollbackAlias(
+  store: Store,
+  model: string,
+  alias: string,
+  reason: string,
+): Promise<number> {
+  const [last] = await store.query<{ from_version: number | null }>(
+    "select from_version from core.alias_log where model = ? and alias = ? order by change desc limit 1",
+    [model, alias],
+  );
+  if (!last) await resolveVersion(store, model, alias);
+  if (last.from_version === null) {
+    throw new UsageError(
+      `Cannot roll back "${model}@${alias}": it has no earlier version; see "deno task models history"`,
+    );
+  }
+  await setAlias(store, { model, alias, version: last.from_version, reason });
+  return last.from_version;
+}
+
+/** Version an alias pointed to at `time`, or `null`: "what was production then". */
+export async function versionAt(
+  store: Store,
+  model: string,
+  alias: string,
+  time: Date,
+): Promise<number | null> {
+  const [row] = await store.query<{ to_version: number | null }>(
+    `select to_version from core.alias_log where model = ? and alias = ? and changed_at <= ?
+     order by change desc limit 1`,
+    [model, alias, time],
+  );
+  return row?.to_version ?? null;
+}
+
+/** Who runs this process, as far as the environment tells. */
+export function userName(): string | null {
+  for (const name of ["GEOPHONE_USER", "USER", "USERNAME"]) {
+    try {
+      const value = Deno.env.get(name);
+      if (value) return value;
+    } catch {
+      // Not permitted to look: unknown, not an error.
+    }
+  }
+  return null;
+}

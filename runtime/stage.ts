@@ -1,0 +1,50 @@
+/**
+ * The contract of a stage: a function from plain data to plain data, with parsed parameters.
+ *
+ * Inputs and outputs are JSON: tables, matrices and models stay in the store and a stage passes a
+ * handle (table name and content hash, artifact hash, version number). So every stage can be cached,
+ * resumed and read by a person.
+ *
+ * @module
+ */
+import type { z } from "zod";
+import type { Finding, Plugins } from "../plugins/plugin.ts";
+import type { Store } from "./store.ts";
+
+/** One step of the pipeline. */
+export interface Stage<In, Out, P = unknown> {
+  readonly name: string;
+  /** One line for lists and help. */
+  readonly summary: string;
+  readonly params: z.ZodType<P>;
+  run(input: In, params: P, context: Context): Promise<Out>;
+  /** One line about an output, shown when the stage has finished or was cached. */
+  describe?(output: Out): string;
+  /** Whether what an earlier run left in the world still stands, so that its output may be reused. */
+  isCurrent?(output: Out, params: P, context: Context): Promise<boolean>;
+}
+
+/** What a stage may touch besides its input. */
+export interface Context {
+  readonly runId: string;
+  /** Name of the use case, which names its tables and its model. */
+  readonly name: string;
+  readonly environment: string;
+  readonly seed: number;
+  readonly store: Store;
+  readonly plugins: Plugins;
+  readonly signal: AbortSignal;
+  /** Folder against which relative URIs of the config resolve. */
+  readonly baseDir: string;
+  /** Records one metric of the run. */
+  log(metric: string, value: number, step?: number): void;
+  /** Records a finding of the run and shows it. */
+  report(finding: Finding): void;
+  /** Shows how far a long stage is: share in `[0, 1]` and a few words. */
+  progress(share: number, text?: string): void;
+}
+
+/** Declares a stage; the types of input, output and parameters flow from `run` and `params`. */
+export function defineStage<In, Out, P>(stage: Stage<In, Out, P>): Stage<In, Out, P> {
+  return stage;
+}

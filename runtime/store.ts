@@ -1,0 +1,192 @@
+/**
+ * The one embedded database of a project, whoever holds it: {@linkcode openStore} opens the DuckDB
+ * file, or talks to the process that owns it; both answer the same interface.
+ *
+ * DuckDB locks its file for one process. The owner publishes a loopback endpoint beside the file
+ * (`<file>.owner.json`, mode 0600), so that a command, a notebook and the server work at once.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { UsageError } from "./errors.ts";
+import { openDatabase } from "./database.ts";
+import { connectToOwner, publishOwner } from "./store_owner.ts";
+
+/** A value that crosses into SQL. `Date` is a UTC timestamp. */
+export type SqlValue = string | number | bigint | boolean | null | Date | Uint8Array;
+
+/** One row, by column name; timestamps are ISO strings, integers are numbers. */
+export type Row = Record<string, unknown>;
+
+/** A step of a transaction: a statement, or columns of equal length to append to a table. */
+export type Step =
+  | { readonly sql: string; readonly params?: readonly SqlValue[] }
+  | { readonly append: string; readonly columns: Readonly<Record<string, ColumnValues>> };
+
+/** Values of one column to append: `NaN` in a typed array is stored as NULL. */
+export type ColumnValues = Float64Array | readonly unknown[];
+
+/** A result by column. Numeric columns are float64 with `NaN` for NULL; others keep their values. */
+export interface ColumnResult {
+  readonly rows: number;
+  readonly columns: Readonly<Record<string, Float64Array | readonly (string | null)[]>>;
+}
+
+/** What both a held and a borrowed database answer. */
+export interface Database {
+  /** Runs one statement and gives its rows. */
+  query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]>;
+  /** Runs one `SELECT` and gives it by column: the way to a matrix. */
+  readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult>;
+  /**
+   * Runs one `SELECT` of a stranger: read-only, without files or network, bounded in time and rows.
+   * @throws {UsageError} when it is not one `SELECT`.
+   */
+  queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult>;
+  /** Runs all steps or none. */
+  transaction(steps: readonly Step[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Bounds of a read-only query. */
+export interface ReadLimits {
+  /** Milliseconds; default 30,000. */
+  readonly timeoutMs?: number;
+  /** Rows; default 10,000. */
+  readonly maxRows?: number;
+}
+
+/** Rows of a read-only query, and whether more were left out. */
+export interface ReadResult {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly unknown[])[];
+  readonly isTruncated: boolean;
+}
+
+/** A project's database, with who holds it. */
+export interface Store extends Database, AsyncDisposable {
+  readonly path: string;
+  /** Whether this process holds the file now. */
+  readonly isOwner: boolean;
+  /** Calls `listener` after each committed write this process sees; gives a function that stops it. */
+  onCommit(listener: () => void): () => void;
+}
+
+/** How to open a store. */
+export interface StoreOptions {
+  /** Publish a loopback endpoint while this process holds the file; default true. */
+  readonly publish?: boolean;
+  /** Create the file when it is missing; default true. */
+  readonly create?: boolean;
+}
+
+/**
+ * Opens the store at `path`, creating file and folders when needed, or borrows it from its owner.
+ *
+ * @throws {Error} when another program holds the file without an endpoint, when the file is not a
+ * DuckDB database, or when a newer Geophone wrote it.
+ */
+export async function openStore(path: string, options: StoreOptions = {}): Promise<Store> {
+  if (options.create === false && path !== ":memory:") {
+    await Deno.stat(path).catch(() => {
+      throw new UsageError(
+        `Cannot open store "${path}": there is none yet; run "deno task pipeline" first`,
+      );
+    });
+  }
+  if (path !== ":memory:") await Deno.mkdir(dirname(path), { recursive: true });
+  const store = new SharedStore(path, options.publish !== false && path !== ":memory:");
+  await store.connect();
+  return store;
+}
+
+/** How long a process waits for an owner that is just starting or just leaving. */
+const OWNER_WAIT_MS = 3_000;
+
+class SharedStore implements Store {
+  #database: Database | undefined;
+  #connecting: Promise<Database> | undefined;
+  #unpublish: (() => Promise<void>) | undefined;
+  #isClosed = false;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(readonly path: string, readonly publish: boolean) {}
+
+  get isOwner(): boolean {
+    return this.#database !== undefined && "isHeld" in this.#database;
+  }
+
+  /** Opens or borrows the database; a second call joins the first. */
+  connect(): Promise<Database> {
+    if (this.#isClosed) throw new Error(`Cannot use store "${this.path}": it is closed`);
+    if (this.#database) return Promise.resolve(this.#database);
+    return this.#connecting ??= this.#open().finally(() => this.#connecting = undefined);
+  }
+
+  async #open(): Promise<Database> {
+    const deadline = Date.now() + OWNER_WAIT_MS;
+    for (;;) {
+      const held = await openDatabase(this.path);
+      if (typeof held !== "string") {
+        this.#database = held;
+        held.onCommit(() => this.#listeners.forEach((listener) => listener()));
+        if (this.publish) this.#unpublish = await publishOwner(this.path, held);
+        return held;
+      }
+      const borrowed = await connectToOwner(this.path);
+      if (borrowed) return this.#database = borrowed;
+      if (Date.now() > deadline) {
+        throw new Error(
+          `Cannot open store "${this.path}": ${held} holds it and offers no endpoint; ` +
+            "close that program, or name another file with --set store=…",
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** Runs `action`; when the owner has gone before it heard us, takes the file over and repeats. */
+  async #use<T>(action: (database: Database) => Promise<T>): Promise<T> {
+    const database = this.#database ?? await this.connect();
+    try {
+      return await action(database);
+    } catch (error) {
+      if (!(error instanceof Error) || error.name !== "OwnerGoneError") throw error;
+      if (this.#database === database) this.#database = undefined;
+      return await action(await this.connect());
+    }
+  }
+
+  query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
+    return this.#use((database) => database.query<R>(sql, params));
+  }
+
+  readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
+    return this.#use((database) => database.readColumns(sql, params));
+  }
+
+  queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult> {
+    return this.#use((database) => database.queryReadOnly(sql, limits));
+  }
+
+  transaction(steps: readonly Step[]): Promise<void> {
+    return this.#use((database) => database.transaction(steps));
+  }
+
+  onCommit(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#unpublish?.();
+    await this.#database?.close();
+    this.#database = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,150 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { openStore } from "../../runtime/store.ts";
+import { UsageError } from "../../runtime/errors.ts";
+
+async function withFile(action: (path: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await action(`${dir}/nested/store.duckdb`);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test("openStore() creates folders, tables and views when the file is missing", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    assert(store.isOwner);
+    assertEquals(await store.query("select * from models"), []);
+  }));
+
+Deno.test("openStore() leaves nothing behind and explains when create is false", () =>
+  withFile(async (path) => {
+    const error = await assertRejects(() => openStore(path, { create: false }), UsageError);
+    assertStringIncludes(error.message, "deno task pipeline");
+  }));
+
+Deno.test("transaction() writes all steps or none when one fails", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    await store.transaction([{ sql: "create table t (a double, b varchar)" }]);
+    await assertRejects(() =>
+      store.transaction([
+        { append: "main.t", columns: { a: [1], b: ["x"] } },
+        { sql: "insert into missing values (1)" },
+      ])
+    );
+    assertEquals(await store.query("select count(*) as n from t"), [{ n: 0 }]);
+    await store.transaction([
+      { append: "t", columns: { a: new Float64Array([1.5, NaN]), b: ["x", null] } },
+    ]);
+    assertEquals(await store.query("select a, b from t order by a nulls last"), [
+      { a: 1.5, b: "x" },
+      { a: null, b: null },
+    ]);
+    assertEquals(await store.readColumns("select a, b from t order by a nulls last"), {
+      rows: 2,
+      columns: { a: new Float64Array([1.5, NaN]), b: ["x", null] },
+    });
+  }));
+
+Deno.test("transaction() names the column when append gets an unknown or uneven one", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    await store.transaction([{ sql: "create table t (a double)" }]);
+    const uneven = () =>
+      store.transaction([{ append: "t", columns: { a: [1], b: [1, 2] } as never }]);
+    await assertRejects(uneven, TypeError, 'column "b" has 2 values, not 1');
+    const unknown = () => store.transaction([{ append: "t", columns: { z: [1] } }]);
+    await assertRejects(unknown, RangeError, 'no column "z"');
+  }));
+
+Deno.test("openStore() borrows from a live owner in another process and takes over when it ends", () =>
+  withFile(async (path) => {
+    const owner = new Deno.Command(Deno.execPath(), {
+      args: [
+        "eval",
+        `const { openStore } = await import(${
+          JSON.stringify(new URL("../../runtime/store.ts", import.meta.url).href)
+        });
+         const store = await openStore(${JSON.stringify(path)});
+         await store.transaction([{ sql: "create table t (seen timestamp, x double)" }]);
+         console.log("ready");
+         for await (const _ of Deno.stdin.readable) break;
+         Deno.exit(0);`,
+      ],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const reader = owner.stdout.getReader();
+    assertStringIncludes(new TextDecoder().decode((await reader.read()).value), "ready");
+
+    await using store = await openStore(path);
+    assertEquals(store.isOwner, false);
+    const at = new Date("2026-01-02T03:04:05.678Z");
+    await store.transaction([
+      { append: "t", columns: { seen: [at], x: new Float64Array([NaN]) } },
+      { sql: "insert into t values (?, ?)", params: [at, 2.5] },
+    ]);
+    const rows = [{ seen: at.toISOString(), x: 2.5 }, { seen: at.toISOString(), x: null }];
+    assertEquals(await store.query("select * from t order by x"), rows);
+    assertEquals(
+      (await store.readColumns("select x from t order by x")).columns.x,
+      new Float64Array([2.5, NaN]),
+    );
+    await assertRejects(() => store.queryReadOnly("drop table t"), UsageError, "only SELECT");
+
+    owner.kill("SIGKILL");
+    await owner.status;
+    await reader.cancel();
+    await owner.stdin.close().catch(() => {});
+    assertEquals(await store.query("select * from t order by x"), rows);
+    assert(store.isOwner);
+  }));
+
+Deno.test("openStore() names the way out when the file is no database", () =>
+  withFile(async (path) => {
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeTextFile(path, "not a database ".repeat(1000));
+    await assertRejects(() => openStore(path), Error, `Cannot open store "${path}"`);
+  }));
+
+Deno.test("openStore() refuses a store that a newer version wrote", () =>
+  withFile(async (path) => {
+    {
+      await using store = await openStore(path);
+      await store.query("insert into core.schema_version values (999)");
+    }
+    await assertRejects(() => openStore(path), Error, "update Geophone");
+  }));
+
+for (
+  const [sql, part] of [
+    ["insert into core.runs select * from core.runs", "only SELECT"],
+    ["select 1; select 2", "2 statements"],
+    ["selec 1", "Cannot parse"],
+    ["select * from read_csv('/etc/passwd')", "read_csv() reads outside the store"],
+    ["select * from '/etc/passwd'", "reads outside the store"],
+    ["with x as (select * from glob('*')) select * from x", "glob() reads outside the store"],
+    ["select * from missing_table", "missing_table"],
+  ]
+) {
+  Deno.test(`queryReadOnly() refuses ${sql}`, () =>
+    withFile(async (path) => {
+      await using store = await openStore(path);
+      await assertRejects(() => store.queryReadOnly(sql), UsageError, part);
+    }));
+}
+
+Deno.test("queryReadOnly() stops a query that would run for ever, and says when rows are left out", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    const endless = "select count(*) from range(1000000) a, range(1000000) b";
+    await assertRejects(
+      () => store.queryReadOnly(endless, { timeoutMs: 50 }),
+      UsageError,
+      "longer",
+    );
+    const result = await store.queryReadOnly("select * from range(10)", { maxRows: 3 });
+    assertEquals(result, { columns: ["range"], rows: [[0], [1], [2]], isTruncated: true });
+  }));
