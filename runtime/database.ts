@@ -67,6 +67,7 @@ export class HeldDatabase implements Database {
   readonly #reader: DuckDBConnection;
   readonly #writer: DuckDBConnection;
   readonly #listeners = new Set<() => void>();
+  readonly #columns = new Map<string, readonly string[]>();
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -105,6 +106,7 @@ export class HeldDatabase implements Database {
     const statement = firstWord(sql);
     if (statement !== "select" && statement !== "with" && statement !== "from") {
       return await this.#exclusive(async () => {
+        this.#forgetColumns(sql);
         const rows = await this.#rows<R>(this.#writer, sql, params);
         this.#notify();
         return rows;
@@ -197,12 +199,15 @@ export class HeldDatabase implements Database {
       await this.#writer.run("begin transaction");
       try {
         for (const step of steps) {
-          if ("sql" in step) await this.#writer.run(step.sql, this.#bind(step.params));
-          else await this.#append(step.append, step.columns);
+          if ("sql" in step) {
+            this.#forgetColumns(step.sql);
+            await this.#writer.run(step.sql, this.#bind(step.params));
+          } else await this.#append(step.append, step.columns);
         }
         await this.#writer.run("commit");
       } catch (error) {
         await this.#writer.run("rollback").catch(() => {});
+        this.#columns.clear();
         throw error;
       }
       this.#notify();
@@ -224,10 +229,7 @@ export class HeldDatabase implements Database {
     if (rows === 0) return;
     const { DuckDBDataChunk, JSToDuckDBValueConverter } = this.#duckdb;
     const [schemaName, tableName] = splitTable(table);
-    const described = await this.#writer.runAndReadAll(
-      `select column_name from duckdb_columns() where schema_name = '${schemaName}' and table_name = '${tableName}' order by column_index`,
-    );
-    const order = described.getRowsJS().map(([name]) => name as string);
+    const order = await this.#columnNames(schemaName, tableName);
     const unknown = names.find((name) => !order.includes(name));
     if (order.length === 0 || unknown !== undefined) {
       throw new RangeError(
@@ -250,11 +252,41 @@ export class HeldDatabase implements Database {
           );
         });
         appender.appendDataChunk(chunk);
+        // A chunk takes about 30 ms to fill: a server in this process answers in between.
+        if (end < rows) await new Promise((resolve) => setTimeout(resolve, 0));
       }
       appender.flushSync();
     } finally {
       appender.closeSync();
     }
+  }
+
+  /** Columns of a table in order, none when it does not exist. */
+  async #columnNames(schemaName: string, tableName: string): Promise<readonly string[]> {
+    const table = [schemaName, tableName].map((name) => `"${name.replaceAll('"', '""')}"`).join(
+      ".",
+    );
+    const known = this.#columns.get(table);
+    if (known) return known;
+    try {
+      // Binding a statement is ten times faster than asking the catalog.
+      const statement = await this.#writer.prepare(`select * from ${table} limit 0`);
+      const names = Array.from(
+        { length: statement.columnCount },
+        (_, j) => statement.columnName(j),
+      );
+      statement.destroySync();
+      this.#columns.set(table, names);
+      return names;
+    } catch (error) {
+      if (/does not exist/.test((error as Error).message)) return [];
+      throw error;
+    }
+  }
+
+  /** Forgets the columns of all tables before a statement that could change them. */
+  #forgetColumns(sql: string): void {
+    if (!["insert", "update", "delete"].includes(firstWord(sql))) this.#columns.clear();
   }
 
   async close(): Promise<void> {
@@ -289,6 +321,9 @@ export class HeldDatabase implements Database {
 }
 
 async function assertOneSelect(connection: DuckDBConnection, sql: string): Promise<void> {
+  if (sql.replace(/--.*$/gm, "").trim() === "") {
+    throw new UsageError("Cannot run an empty query: give exactly one SELECT");
+  }
   let statements;
   try {
     statements = await connection.extractStatements(sql);
@@ -313,9 +348,9 @@ async function assertOneSelect(connection: DuckDBConnection, sql: string): Promi
   }
 }
 
-/** Table functions and table names that reach files or the network. */
+/** Functions that reach files, the network or the environment, or run SQL hidden in a string. */
 const FILE_FUNCTION =
-  /^(read_|parquet_|sniff_csv|glob$|.*_scan$|query$|query_table$|getenv$|duckdb_secrets|which_secret|load_)/i;
+  /^(read_|parquet_|sniff_csv|glob$|.*_scan$|query$|query_table$|json_execute_serialized_sql|getenv$|duckdb_secrets|which_secret|load_|(force_)?checkpoint$)/i;
 
 function findFileAccess(node: unknown): string | undefined {
   if (Array.isArray(node)) {

@@ -1,0 +1,278 @@
+/**
+ * The server: {@linkcode createApp} composes the parts of serving/ into one Hono app,
+ * {@linkcode serve} listens with it.
+ *
+ * @module
+ */
+import { Hono } from "hono";
+import { describeError } from "./runtime/errors.ts";
+import { InferenceLog } from "./runtime/inference_log.ts";
+import type { Store } from "./runtime/store.ts";
+import { Access, API_KEY_VARIABLE, checkHost } from "./serving/access.ts";
+import { Exchanges, type Handler, type RouteOptions } from "./serving/exchange.ts";
+import { HttpError } from "./serving/http_error.ts";
+import { Metrics } from "./serving/metrics.ts";
+import { Models } from "./serving/models.ts";
+import { describeApi } from "./serving/openapi.ts";
+import { ServingParams } from "./serving/params.ts";
+import { RequestIds } from "./serving/request_ids.ts";
+import {
+  health,
+  type InfoDeps,
+  listModels,
+  modelInfo,
+  ready,
+  renderMetrics,
+  root,
+} from "./serving/routes/info.ts";
+import { predict } from "./serving/routes/predict.ts";
+import { sql } from "./serving/routes/sql.ts";
+
+export { ServingParams };
+
+/** What a server is made of. */
+export interface AppDeps {
+  /** Stays open when the app closes: who opened it closes it. */
+  readonly store: Store;
+  /** Name of the model to serve. */
+  readonly model: string;
+  /** Aliases that serve while there is no `production`, the most wanted first; default `challenger`. */
+  readonly aliases?: readonly string[];
+  /** Parameters as a config gives them; what is left out has its default. */
+  readonly serving?: Partial<ServingParams>;
+  /** Key that callers must send; without it everybody who reaches the server may call. */
+  readonly apiKey?: string;
+  /** Writes nothing to the terminal; default false. */
+  readonly quiet?: boolean;
+}
+
+/** A server without a port. */
+export interface GeophoneApp extends AsyncDisposable {
+  /** Answers one request, as `Deno.serve` wants it. */
+  fetch(request: Request, info?: unknown): Promise<Response>;
+  /** Answers a request given by path, for tests and for callers in the same process. */
+  request(input: string | Request, init?: RequestInit): Promise<Response>;
+  /** Whether a model is loaded and the server is not about to end. */
+  readonly ready: boolean;
+  readonly params: ServingParams;
+  /** Looks at the aliases now instead of within the next second. */
+  refresh(): Promise<void>;
+  /** Turns {@linkcode ready} off while requests are still answered. */
+  drain(): void;
+  /** Writes what the inference log holds and closes the models, each after its last request. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes the app that serves a model of a store. Without a registered model it starts, says so in
+ * `/ready` and serves as soon as an alias is set.
+ *
+ * @throws {z.ZodError} when `serving` is not {@linkcode ServingParams}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { openStore } from "./runtime/store.ts";
+ * import { createApp } from "./server.ts";
+ *
+ * await using store = await openStore(":memory:");
+ * await using app = await createApp({ store, model: "rocks" });
+ * assertEquals((await app.request("/health")).status, 200);
+ * assertEquals((await app.request("/ready")).status, 503);
+ * ```
+ */
+export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
+  const { store, model } = deps;
+  const params = ServingParams.parse(deps.serving ?? {});
+  const say = deps.quiet ? () => {} : writeError;
+  const log = new InferenceLog(store, {
+    durability: params.durability,
+    maxRows: params.queueRows,
+    onError: (error) => say(error.message),
+  });
+  const access = new Access(deps.apiKey, params.host);
+  const preference = ["production", ...(deps.aliases ?? ["challenger"])];
+  const models: Models = await Models.open(store, {
+    model,
+    preference: [...new Set(preference)],
+    maxBatchRows: params.maxBatchRows,
+    queueRows: params.queueRows,
+    onRun: (rows) => metrics.countRun(rows),
+  });
+  let isDraining = false;
+  const isReady = () => models.default !== null && !isDraining;
+  const metrics = new Metrics({ log, aliases: () => models.aliases, isReady });
+  const exchanges = new Exchanges({
+    log,
+    metrics,
+    ids: new RequestIds(store),
+    access,
+    timeoutMs: params.requestTimeoutMs,
+    onError: (requestId, error) => say(`Request "${requestId}" failed: ${describeError(error)}`),
+  });
+
+  const hono = new Hono();
+  const info: InfoDeps = { store, models, log, metrics, model, isDraining: () => isDraining };
+  const isProbe = { isLogged: false, isOpen: true };
+  const predictDeps = { models, log, metrics };
+  addRoute("POST", "/predict", predict({ ...predictDeps, ...params }));
+  addRoute(
+    "POST",
+    "/batch_predict",
+    predict({
+      ...predictDeps,
+      maxBodyBytes: params.maxBatchPredictBytes,
+      maxRows: params.maxBatchPredictRows,
+      isBatch: true,
+    }),
+  );
+  addRoute("GET", "/", root(info));
+  addRoute("GET", "/health", health(), isProbe);
+  addRoute("GET", "/ready", ready(info), isProbe);
+  addRoute("GET", "/metrics", renderMetrics(info), { isLogged: false });
+  addRoute("GET", "/model_info", modelInfo(info));
+  addRoute("GET", "/models", listModels(info));
+  addRoute("POST", "/sql", sql({ store, access }));
+  addRoute("GET", "/openapi.json", () => ({
+    status: 200,
+    body: JSON.stringify(
+      describeApi(models.default?.model.signature ?? null, {
+        maxRows: params.maxRows,
+        maxBatchPredictRows: params.maxBatchPredictRows,
+        needsKey: deps.apiKey !== undefined,
+      }),
+    ),
+  }));
+  hono.notFound((c) =>
+    exchanges.refuse(
+      c.req.raw,
+      c.req.path,
+      new HttpError(`Cannot find "${c.req.path.slice(0, 100)}": "/" lists the routes`, "not_found"),
+    )
+  );
+
+  function addRoute(
+    method: "GET" | "POST",
+    path: string,
+    handler: Handler,
+    options: RouteOptions = {},
+  ): void {
+    const answer = exchanges.route(path, handler, options);
+    hono.on(method, path, (c) => answer(c.req.raw));
+    const allow = method === "GET" ? "GET, HEAD" : method;
+    hono.all(path, (c) =>
+      exchanges.refuse(
+        c.req.raw,
+        path,
+        new HttpError(`Cannot ${c.req.method} "${path}": use ${allow}`, "method_not_allowed", {
+          headers: { allow },
+        }),
+      ));
+  }
+
+  let closing: Promise<void> | undefined;
+  async function closeAll(): Promise<void> {
+    isDraining = true;
+    try {
+      await log.close();
+    } finally {
+      exchanges.close();
+      await models.close();
+    }
+  }
+  return {
+    fetch: (request) => Promise.resolve(hono.fetch(request)),
+    request: (input, init) => Promise.resolve(hono.request(input, init)),
+    get ready() {
+      return isReady();
+    },
+    params,
+    refresh: () => models.refresh(),
+    drain: () => void (isDraining = true),
+    close: () => closing ??= closeAll(),
+    async [Symbol.asyncDispose]() {
+      await (closing ??= closeAll());
+    },
+  };
+}
+
+/** A server that listens. */
+export interface Served {
+  readonly app: GeophoneApp;
+  /** Where it listens, such as `http://127.0.0.1:8000`. */
+  readonly url: string;
+  /** Answers the requests at hand, writes the inference log and ends; so does SIGTERM or SIGINT. */
+  shutdown(): Promise<void>;
+  /** Resolves when it has ended. */
+  readonly finished: Promise<void>;
+}
+
+/**
+ * Serves a model over HTTP, on loopback unless a key is set: `deps.apiKey`, else the environment
+ * variable `GEOPHONE_API_KEY`.
+ *
+ * @throws {UsageError} when the host is not loopback and there is no key.
+ * @throws {Error} when the port is taken.
+ */
+export async function serve(deps: AppDeps): Promise<Served> {
+  const apiKey = deps.apiKey ?? readKey();
+  const { host, port, requestTimeoutMs } = ServingParams.parse(deps.serving ?? {});
+  checkHost(host, apiKey);
+  const app = await createApp({ ...deps, ...(apiKey ? { apiKey } : {}) });
+  const abort = new AbortController();
+  let server: Deno.HttpServer<Deno.NetAddr>;
+  try {
+    server = Deno.serve(
+      { hostname: host, port, signal: abort.signal, onListen() {} },
+      (request) => app.fetch(request),
+    );
+  } catch (error) {
+    await app.close();
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    throw new Error(
+      `Cannot listen on "${host}:${port}": another program does; end it or choose another serving.port`,
+      { cause: error },
+    );
+  }
+  const ended = Promise.withResolvers<void>();
+  let isEnding = false;
+  const end = async () => {
+    if (isEnding) return await ended.promise;
+    isEnding = true;
+    for (const signal of signals) Deno.removeSignalListener(signal, end);
+    app.drain();
+    const timer = setTimeout(() => abort.abort(), requestTimeoutMs);
+    try {
+      await server.shutdown();
+      await app.close();
+      ended.resolve();
+    } catch (error) {
+      ended.reject(error);
+    } finally {
+      clearTimeout(timer);
+    }
+    await ended.promise;
+  };
+  for (const signal of signals) Deno.addSignalListener(signal, end);
+  const url = `http://${host.includes(":") ? `[${host}]` : host}:${server.addr.port}`;
+  if (!deps.quiet) writeError(`Serving "${deps.model}" on ${url}`);
+  return { app, url, shutdown: end, finished: ended.promise };
+}
+
+/** What asks a process to end. */
+const signals: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT"]
+  : ["SIGTERM", "SIGINT"];
+
+function readKey(): string | undefined {
+  try {
+    return Deno.env.get(API_KEY_VARIABLE) || undefined;
+  } catch {
+    // Not permitted to look: then nobody has set one for us.
+    return undefined;
+  }
+}
+
+function writeError(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}

@@ -1,0 +1,136 @@
+/** One model version that a server holds: its session, its queue, and how its answers are written. */
+import { matrix } from "../numeric/matrix.ts";
+import { loadModel, type ModelVersion } from "../runtime/model_registry.ts";
+import { Predictor } from "../runtime/predictor.ts";
+import type { Signature } from "../runtime/signature.ts";
+import type { Store } from "../runtime/store.ts";
+import { Batcher, type BatcherOptions, type TimedPrediction } from "./batcher.ts";
+import { HttpError } from "./http_error.ts";
+import { makeLayout, type RecordLayout, type Records } from "./records.ts";
+
+/** A loaded and warmed model version. Close it by {@linkcode ServedModel.retire}. */
+export class ServedModel {
+  readonly version: ModelVersion;
+  readonly layout: RecordLayout;
+  /** `"class":` of each class, as it stands in an answer. */
+  readonly classKeys: readonly string[];
+  readonly classTexts: readonly string[];
+  readonly #predictor: Predictor;
+  readonly #batcher: Batcher;
+  #users = 0;
+  #isRetired = false;
+  #closing: Promise<void> | undefined;
+
+  private constructor(version: ModelVersion, predictor: Predictor, options: BatcherOptions) {
+    this.version = version;
+    this.layout = makeLayout(predictor.signature);
+    this.classTexts = predictor.signature.classes.map((name) => JSON.stringify(name));
+    this.classKeys = this.classTexts.map((text, i) => `${i === 0 ? "" : ","}${text}:`);
+    this.#predictor = predictor;
+    this.#batcher = new Batcher((X) => predictor.classify(X), options);
+  }
+
+  /**
+   * Loads a version and makes a first prediction with it, so that it answers from then on.
+   * @throws {Error} when its bytes have changed, cannot be loaded, or its first answer is no prediction.
+   */
+  static async open(
+    store: Store,
+    version: ModelVersion,
+    options: BatcherOptions,
+  ): Promise<ServedModel> {
+    const predictor = await Predictor.open(await loadModel(store, version));
+    try {
+      await warmUp(predictor, version);
+    } catch (error) {
+      await predictor.close();
+      throw error;
+    }
+    return new ServedModel(version, predictor, options);
+  }
+
+  get signature(): Signature {
+    return this.#predictor.signature;
+  }
+
+  /** Keeps the session open until {@linkcode release}. */
+  retain(): this {
+    this.#users++;
+    return this;
+  }
+
+  release(): void {
+    this.#users--;
+    if (this.#isRetired && this.#users === 0) this.#close();
+  }
+
+  /** Closes the session as soon as its last user has released it. */
+  retire(): void {
+    if (this.#isRetired) return;
+    this.#isRetired = true;
+    if (this.#users === 0) this.#close();
+  }
+
+  /** Resolves when the session of a retired model is closed, at once when it has not begun to. */
+  async closed(): Promise<void> {
+    await this.#closing;
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /**
+   * Predicts the records of one request, in one model run with those of others.
+   * @throws {HttpError} 503 when too many wait, 500 when the model fails or gives no probability.
+   */
+  async predict(records: Records, signal?: AbortSignal): Promise<TimedPrediction> {
+    let prediction: TimedPrediction;
+    try {
+      prediction = await this.#batcher.run(this.#predictor.expand(records.rows), signal);
+    } catch (cause) {
+      if (cause instanceof HttpError || signal?.aborted) throw cause;
+      throw new HttpError(`Cannot predict: model ${this.name} failed`, "model_failed", { cause });
+    }
+    const { data } = prediction.probabilities;
+    for (let i = 0; i < data.length; i++) {
+      if (data[i] !== data[i]) {
+        throw new HttpError(
+          `Cannot predict: model ${this.name} gives no number for record ${
+            Math.floor(i / prediction.probabilities.cols)
+          }; was it trained on missing values?`,
+          "model_failed",
+        );
+      }
+    }
+    return prediction;
+  }
+
+  /** Model and version as a person reads them. */
+  get name(): string {
+    return `"${this.version.model}" version ${this.version.version}`;
+  }
+
+  #close(): void {
+    this.#closing = this.#predictor.close();
+  }
+}
+
+async function warmUp(predictor: Predictor, version: ModelVersion): Promise<void> {
+  const { inputs, classes } = predictor.signature;
+  const X = matrix(1, inputs.length, Float32Array.from(inputs, ({ range }) => middle(range)));
+  const { labels, probabilities } = await predictor.predict({ X, order: new Float64Array(1) });
+  if (
+    probabilities.cols !== classes.length || !(labels[0] >= 0 && labels[0] < classes.length) ||
+    probabilities.data.some(Number.isNaN)
+  ) {
+    throw new Error(
+      `Cannot serve model "${version.model}" version ${version.version}: its first answer is no ` +
+        `prediction of ${classes.length} classes; register a version that passes "deno task pipeline"`,
+    );
+  }
+}
+
+function middle(range: readonly [number, number] | undefined): number {
+  return range ? (range[0] + range[1]) / 2 : 0;
+}

@@ -1,0 +1,122 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { setAlias } from "../../runtime/model_registry.ts";
+import { openStore, type Store } from "../../runtime/store.ts";
+import { HttpError } from "../../serving/http_error.ts";
+import { Models } from "../../serving/models.ts";
+import { makeLayout, readRecords } from "../../serving/records.ts";
+import { registerTestModel, testRecord } from "../model_fixture.ts";
+
+const options = {
+  model: "rocks",
+  preference: ["production", "challenger"],
+  maxBatchRows: 64,
+  queueRows: 100,
+};
+
+function point(store: Store, alias: string, version: number): Promise<void> {
+  return setAlias(store, { model: "rocks", alias, version, reason: "test" });
+}
+
+async function waitFor(isTrue: () => boolean): Promise<void> {
+  const deadline = Date.now() + 5_000;
+  while (!isTrue()) {
+    assert(Date.now() < deadline, "Expected a change within 5 s");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const versionOf = (models: Models) => models.default?.model.version.version;
+
+Deno.test("Models.open() serves production, else the next alias in order, and follows what is set later", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1, alias: "staging" });
+  const models = await Models.open(store, options);
+  try {
+    assertEquals(models.default, null);
+    const error = assertThrows(() => models.acquire(), HttpError, "no version has the alias");
+    assertEquals([error.status, error.code], [503, "no_model"]);
+    await point(store, "challenger", 1);
+    await waitFor(() => models.default?.alias === "challenger");
+    await registerTestModel(store, { seed: 2 });
+    await waitFor(() => models.default?.alias === "production");
+    assertEquals(versionOf(models), 2);
+  } finally {
+    await models.close();
+  }
+});
+
+Deno.test("Models swaps between two requests when an alias moves, and closes the old session after its last user", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1 });
+  await registerTestModel(store, { seed: 2, alias: null });
+  const models = await Models.open(store, options);
+  const held = await models.acquire();
+  await point(store, "production", 2);
+  await models.refresh();
+  assertEquals(versionOf(models), 2);
+  assertEquals(held.model.isClosed, false);
+  const layout = makeLayout(held.model.signature);
+  const records = readRecords({ records: [testRecord(1)] }, layout, { maxRows: 1 });
+  assertEquals((await held.model.predict(records)).labels.length, 1);
+  held.model.release();
+  assert(held.model.isClosed);
+  await models.close();
+});
+
+Deno.test("Models keeps serving the old version when the new one cannot be loaded, and says so", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1 });
+  const bad = await registerTestModel(store, { seed: 2, alias: null });
+  await store.transaction([{
+    sql: "update core.artifacts set content = 'x'::blob where sha256 = ?",
+    params: [bad.artifact],
+  }]);
+  const models = await Models.open(store, options);
+  await point(store, "production", 2);
+  await models.refresh();
+  assertEquals(versionOf(models), 1);
+  assertEquals(models.aliases.get("production"), 1);
+  assertEquals(models.failures.map(({ alias, version }) => [alias, version]), [["production", 2]]);
+  await registerTestModel(store, { seed: 3 });
+  await models.refresh();
+  assertEquals([versionOf(models), models.failures], [3, []]);
+  await models.close();
+});
+
+Deno.test("Models.acquire() loads other versions on request, remembers a few, and names those there are", async () => {
+  await using store = await openStore(":memory:");
+  for (let seed = 1; seed <= 8; seed++) await registerTestModel(store, { seed });
+  const models = await Models.open(store, options);
+  for (let version = 1; version <= 8; version++) {
+    const { model, alias } = await models.acquire({ version });
+    assertEquals([model.version.version, alias], [version, null]);
+    model.release();
+  }
+  assert(models.loadedVersions.length <= 6, `${models.loadedVersions}`);
+  assert(models.loadedVersions.includes(8));
+  await point(store, "staging", 3);
+  const { model, alias } = await models.acquire({ alias: "staging" });
+  assertEquals([model.version.version, alias], [3, "staging"]);
+  model.release();
+  const unknown = await assertRejects(
+    async () => await models.acquire({ alias: "stagging" }),
+    HttpError,
+    "@staging",
+  );
+  assertEquals(unknown.status, 404);
+  await assertRejects(async () => await models.acquire({ version: 99 }), HttpError, "versions 1,");
+  await models.close();
+});
+
+Deno.test("Models.acquire() loads a version once when many ask at the same time", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1, alias: null });
+  await registerTestModel(store, { seed: 2 });
+  const models = await Models.open(store, options);
+  const held = await Promise.all(
+    Array.from({ length: 20 }, async () => await models.acquire({ version: 1 })),
+  );
+  assertEquals(new Set(held.map(({ model }) => model)).size, 1);
+  for (const { model } of held) model.release();
+  await models.close();
+});
