@@ -32,11 +32,13 @@ export async function readArtifact(store: Store, address: string): Promise<Uint8
     [address],
   );
   if (!row) throw new Error(`Cannot read artifact "${address}": the store has none of this hash`);
-  const found = await sha256(row.content);
+  // A held store gives a Buffer, a borrowed one a plain array.
+  const content = new Uint8Array(row.content);
+  const found = await sha256(content);
   if (found !== address) {
     throw new Error(
       `Cannot read artifact "${address}": its content now hashes to ${found}; restore it from a backup`,
     );
   }
-  return row.content;
+  return content;
 }

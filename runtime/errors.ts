@@ -6,7 +6,7 @@ export class UsageError extends Error {
 }
 
 /**
- * Gives an error and its causes as one line.
+ * Gives an error as one line, with its causes where its own message gives no reason.
  *
  * @example
  * ```ts
@@ -18,17 +18,30 @@ export class UsageError extends Error {
  * ```
  */
 export function describeError(error: unknown): string {
-  const parts: string[] = [];
-  for (
-    let e: unknown = error;
-    e !== undefined && e !== null;
-    e = (e as { cause?: unknown }).cause
-  ) {
-    const message = e instanceof Error ? e.message : String(e);
-    if (!parts.some((part) => part.includes(message))) parts.push(message);
-    if (!(e instanceof Error)) break;
+  const messages: string[] = [];
+  for (let e = error; e !== undefined && e !== null; e = (e as { cause?: unknown }).cause) {
+    messages.push(describeMessage(e));
+    if (statesReason(messages.at(-1)!)) break;
   }
-  return parts.join(": ");
+  return messages.join(": ");
+}
+
+function describeMessage(error: unknown): string {
+  if (error instanceof Deno.errors.NotCapable) return describeDenied(error.message);
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A message with a colon says what was found; a bare "Cannot do this" needs its cause. */
+function statesReason(text: string): boolean {
+  return text.replace(/"[^"]*"/g, "").includes(": ");
+}
+
+/** What a task may touch stands in one place, and the message says where. */
+function describeDenied(message: string): string {
+  const [, access, thing] = /Requires (\w+) access to (.+?)(?:, run again.*)?$/.exec(message) ?? [];
+  return access === undefined
+    ? message
+    : `Cannot get ${access} access to ${thing}: the task is not permitted to; extend its permission set in deno.json, or stay inside the project folder`;
 }
 
 /** The known name nearest to `name` by edit distance, when near enough to be a typing error. */

@@ -85,8 +85,14 @@ function toVersion(row: Record<string, unknown>): ModelVersion {
   };
 }
 
+/** A version number as people write it, `3` or `v3`; the column is an int32. */
+const VERSION = /^v?(\d{1,9})$/;
+
+/** What an alias may be called, so that it never reads as a version number. */
+const ALIAS = /^(?!v?\d+$)[a-z][a-z0-9_-]{0,62}$/;
+
 /**
- * Finds a version by `reference`: a number (`"3"`) or an alias (`"production"` or `"@production"`).
+ * Finds a version by `reference`: a number (`"3"` or `"v3"`) or an alias (`"production"` or `"@production"`).
  * @throws {UsageError} when the model, version or alias does not exist; the message lists those there are.
  */
 export async function resolveVersion(
@@ -94,12 +100,12 @@ export async function resolveVersion(
   model: string,
   reference: string,
 ): Promise<ModelVersion> {
-  const name = reference.replace(/^[@v]/, "");
+  const number = VERSION.exec(reference)?.[1];
   const rows = await store.query(
-    /^\d+$/.test(name)
+    number !== undefined
       ? `${selectVersions} where model = ? and version = ?`
       : `${selectVersions} join aliases a using (model, version) where model = ? and a.alias = ?`,
-    [model, /^\d+$/.test(name) ? Number(name) : name],
+    [model, number !== undefined ? Number(number) : reference.replace(/^@/, "")],
   );
   if (rows.length === 1) return toVersion(rows[0]);
   const known = await store.query<{ model: string; version: number; aliases: string[] | null }>(
@@ -139,8 +145,17 @@ export async function currentVersion(
   return row?.version ?? null;
 }
 
-/** Points an alias at a version, in one transaction with its history; no change writes no row. */
+/**
+ * Points an alias at a version, in one transaction with its history; no change writes no row.
+ * @throws {UsageError} when there is no such version or the alias has no proper name.
+ */
 export async function setAlias(store: Store, change: AliasChange): Promise<void> {
+  if (!ALIAS.test(change.alias)) {
+    throw new UsageError(
+      `Cannot set alias "${change.alias}": a name begins with a letter, is of small letters, ` +
+        "digits, _ and -, and is no version number",
+    );
+  }
   await resolveVersion(store, change.model, String(change.version));
   await store.transaction([{
     sql: `insert into core.alias_log
@@ -176,8 +191,8 @@ export async function rollbackAlias(
     "select from_version from core.alias_log where model = ? and alias = ? order by change desc limit 1",
     [model, alias],
   );
-  if (!last) await resolveVersion(store, model, alias);
-  if (last.from_version === null) {
+  if (!last || last.from_version === null) {
+    if (!last) await resolveVersion(store, model, `@${alias}`);
     throw new UsageError(
       `Cannot roll back "${model}@${alias}": it has no earlier version; see "deno task models history"`,
     );

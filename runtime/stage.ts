@@ -16,10 +16,16 @@ export interface Stage<In, Out, P = unknown> {
   readonly name: string;
   /** One line for lists and help. */
   readonly summary: string;
+  /** `import.meta.url` of the stage's file: a change in what it imports is a change of the stage. */
+  readonly module?: string;
   readonly params: z.ZodType<P>;
+  /** Checks what only plugins can know, such as a trainer's parameters, before any stage runs. */
+  validate?(params: P, plugins: Plugins): void;
   run(input: In, params: P, context: Context): Promise<Out>;
   /** One line about an output, shown when the stage has finished or was cached. */
   describe?(output: Out): string;
+  /** HTML of an output, with which it draws itself in a notebook cell. */
+  display?(output: Out): string;
   /** Whether what an earlier run left in the world still stands, so that its output may be reused. */
   isCurrent?(output: Out, params: P, context: Context): Promise<boolean>;
 }
@@ -36,6 +42,8 @@ export interface Context {
   readonly signal: AbortSignal;
   /** Folder against which relative URIs of the config resolve. */
   readonly baseDir: string;
+  /** Asks the prediction server: the one that runs, or one within this process. */
+  request(path: string, init?: RequestInit): Promise<Response>;
   /** Records one metric of the run. */
   log(metric: string, value: number, step?: number): void;
   /** Records a finding of the run and shows it. */

@@ -27,6 +27,7 @@ export async function openTestContext(
     plugins: new Plugins(plugins),
     signal: new AbortController().signal,
     baseDir: new URL("..", import.meta.url).pathname,
+    request: () => Promise.reject(new Error("Cannot reach a server: this test has none")),
     metrics,
     findings,
     log: (metric, value) => void metrics.set(metric, value),

@@ -126,6 +126,16 @@ for (
     ["select * from read_csv('/etc/passwd')", "read_csv() reads outside the store"],
     ["select * from '/etc/passwd'", "reads outside the store"],
     ["with x as (select * from glob('*')) select * from x", "glob() reads outside the store"],
+    ["select * from query('select 1')", "query() reads outside the store"],
+    [
+      "from json_execute_serialized_sql(json_serialize_sql('select 1'))",
+      "json_execute_serialized_sql() reads outside the store",
+    ],
+    ["select (select content from read_text('/etc/passwd'))", "read_text() reads outside"],
+    ["copy (select 1) to '/tmp/x.csv'", "only SELECT"],
+    ["attach '/tmp/x.db'", "only SELECT"],
+    ["set memory_limit = '1GB'", "only SELECT"],
+    ["-- nothing", "empty query"],
     ["select * from missing_table", "missing_table"],
   ]
 ) {
@@ -147,4 +157,31 @@ Deno.test("queryReadOnly() stops a query that would run for ever, and says when 
     );
     const result = await store.queryReadOnly("select * from range(10)", { maxRows: 3 });
     assertEquals(result, { columns: ["range"], rows: [[0], [1], [2]], isTruncated: true });
+  }));
+
+Deno.test("openStore() names the process that holds the file when that offers no endpoint", () =>
+  withFile(async (path) => {
+    await (await openStore(path)).close();
+    const holder = new Deno.Command(Deno.execPath(), {
+      args: [
+        "eval",
+        `import { DuckDBInstance } from "@duckdb/node-api";
+         const instance = await DuckDBInstance.create(${JSON.stringify(path)});
+         console.log("held");
+         for await (const _ of Deno.stdin.readable) break;
+         instance.closeSync();`,
+      ],
+      cwd: new URL("../..", import.meta.url),
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const reader = holder.stdout.getReader();
+    await reader.read();
+    await assertRejects(() => openStore(path), Error, `(PID ${holder.pid}) holds it`);
+    holder.kill("SIGKILL");
+    await holder.status;
+    await reader.cancel();
+    await holder.stdin.close().catch(() => {});
+    await using store = await openStore(path);
+    assert(store.isOwner);
   }));

@@ -1,0 +1,331 @@
+/**
+ * `deno task …`: one thin command per capability. The table below is all that help needs; a
+ * command's own code loads when it runs.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { describeError, suggest, UsageError } from "./runtime/errors.ts";
+
+/** One option of a command. */
+interface Option {
+  readonly type: "string" | "boolean";
+  readonly about: string;
+  /** Placeholder of the value in help. */
+  readonly value?: string;
+  readonly multiple?: boolean;
+}
+
+interface Command {
+  readonly usage: string;
+  readonly summary: string;
+  readonly options: Readonly<Record<string, Option>>;
+  readonly examples: readonly string[];
+  /** Least and most positional arguments. */
+  readonly positionals: readonly [number, number];
+  readonly load: () => Promise<{ run(args: Arguments): Promise<number | void> }>;
+}
+
+/** Parsed arguments of a command. */
+export interface Arguments {
+  readonly positionals: readonly string[];
+  readonly options: Readonly<Record<string, string | boolean | string[] | undefined>>;
+  /** Aborted by Ctrl-C and SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+const configOptions = {
+  config: { type: "string", value: "FILE", about: "use case; default config/wells.yaml" },
+  env: { type: "string", value: "NAME", about: "dev (default), staging or production" },
+  set: { type: "string", value: "a.b=c", multiple: true, about: "overrides one setting" },
+  json: { type: "boolean", about: "print JSON" },
+} as const satisfies Record<string, Option>;
+
+const runOptions = {
+  ...configOptions,
+  seed: { type: "string", value: "N", about: "seed of everything random" },
+  quick: { type: "boolean", about: "smaller settings of config/quick.yaml" },
+} as const satisfies Record<string, Option>;
+
+const commands: Readonly<Record<string, Command>> = {
+  pipeline: {
+    usage: "deno task pipeline [options]",
+    summary: "runs the nine stages from raw files to a released model",
+    options: {
+      ...runOptions,
+      from: { type: "string", value: "STAGE", about: "start here; earlier outputs are reused" },
+      to: { type: "string", value: "STAGE", about: "stop after this stage" },
+      only: { type: "string", value: "STAGE", about: "run this stage alone" },
+      "dry-run": { type: "boolean", about: "say what would run and why, change nothing" },
+    },
+    examples: [
+      "deno task pipeline",
+      "deno task pipeline --quick",
+      "deno task pipeline --from training --set training.params.learningRate=0.05",
+    ],
+    positionals: [0, 0],
+    load: () => import("./commands/pipeline.ts"),
+  },
+  stage: {
+    usage: "deno task stage STAGE [options]",
+    summary: "runs one stage on the outputs of the last run; --help shows its parameters",
+    options: { ...runOptions, "dry-run": { type: "boolean", about: "say whether it would run" } },
+    examples: ["deno task stage features", "deno task stage features --help"],
+    positionals: [1, 1],
+    load: () => import("./commands/stage.ts"),
+  },
+  init: {
+    usage: "deno task init TABLE --target COLUMN [options]",
+    summary: "looks at a table and writes a commented config for it",
+    options: {
+      target: { type: "string", value: "COLUMN", about: "column to predict" },
+      group: { type: "string", value: "COLUMN", about: "rows of one group stay together" },
+      order: { type: "string", value: "COLUMN", about: "depth or time along which rows neighbor" },
+      force: { type: "boolean", about: "overwrite an existing config" },
+    },
+    examples: ["deno task init my.csv --target Facies --group well --order depth"],
+    positionals: [1, 1],
+    load: () => import("./commands/init.ts"),
+  },
+  serve: {
+    usage: "deno task serve [options]",
+    summary: "serves the released model on http://127.0.0.1:8000",
+    options: {
+      ...configOptions,
+      port: { type: "string", value: "N", about: "port; default 8000" },
+      host: { type: "string", value: "NAME", about: "address; another than loopback needs a key" },
+    },
+    examples: ["deno task serve", "deno task serve --port 8080"],
+    positionals: [0, 0],
+    load: () => import("./commands/serve.ts"),
+  },
+  predict: {
+    usage: "deno task predict IN OUT [options]",
+    summary: "adds prediction, confidence and probabilities to a table",
+    options: {
+      ...configOptions,
+      model: { type: "string", value: "REF", about: "alias or version; default production" },
+    },
+    examples: ["deno task predict data/P-130.las.gz predictions.csv"],
+    positionals: [2, 2],
+    load: () => import("./commands/predict.ts"),
+  },
+  sql: {
+    usage: 'deno task sql "select …" [options]',
+    summary: "asks the store, also while the server runs; read-only",
+    options: {
+      ...configOptions,
+      csv: { type: "boolean", about: "print CSV" },
+      limit: { type: "string", value: "N", about: "most rows; default 1000" },
+    },
+    examples: [
+      'deno task sql "select endpoint, status_code, count(*) from requests group by all"',
+      'deno task sql "from models" --json',
+    ],
+    positionals: [1, 1],
+    load: () => import("./commands/sql.ts"),
+  },
+  alerts: {
+    usage: "deno task alerts [NAME…] [options]",
+    summary: "evaluates the SQL alerts and shows what fires",
+    options: { ...configOptions },
+    examples: ["deno task alerts", "deno task alerts data_drift"],
+    positionals: [0, 100],
+    load: () => import("./commands/alerts.ts"),
+  },
+  judge: {
+    usage: "deno task judge [JUDGE…] [options]",
+    summary: "judges a sample of the predictions that were not judged yet",
+    options: {
+      ...configOptions,
+      model: { type: "string", value: "REF", about: "alias or version; default production" },
+      rate: { type: "string", value: "P", about: "sampling rate in [0, 1]" },
+    },
+    examples: ["deno task judge", "deno task judge rule --rate 0.1"],
+    positionals: [0, 100],
+    load: () => import("./commands/judge.ts"),
+  },
+  models: {
+    usage: "deno task models [list|show REF|history|promote REF ALIAS|rollback ALIAS] [options]",
+    summary: "shows versions and aliases, and moves aliases",
+    options: {
+      ...configOptions,
+      reason: { type: "string", value: "TEXT", about: "why; kept in the history" },
+    },
+    examples: [
+      "deno task models",
+      "deno task models show production",
+      'deno task models rollback production --reason "worse on P-135"',
+    ],
+    positionals: [0, 3],
+    load: () => import("./commands/models.ts"),
+  },
+  plugins: {
+    usage: "deno task plugins [KIND] [options]",
+    summary: "lists what can be swapped",
+    options: { ...configOptions },
+    examples: ["deno task plugins", "deno task plugins trainer"],
+    positionals: [0, 1],
+    load: () => import("./commands/plugins.ts"),
+  },
+  doctor: {
+    usage: "deno task doctor [options]",
+    summary: "checks this machine, the config, the store and the model",
+    options: { ...configOptions },
+    examples: ["deno task doctor"],
+    positionals: [0, 0],
+    load: () => import("./commands/doctor.ts"),
+  },
+  notebook: {
+    usage: "deno task notebook FILE.ipynb [OUT.ipynb]",
+    summary: "runs a notebook without Python and type-checks its cells",
+    options: {
+      set: {
+        type: "string",
+        value: "name=value",
+        multiple: true,
+        about: 'changes a value of the cells tagged "parameters"',
+      },
+      json: { type: "boolean", about: "print JSON" },
+      "no-check": { type: "boolean", about: "skip the type check" },
+    },
+    examples: [
+      "deno task notebook notebooks/01_quickstart.ipynb",
+      "deno task notebook notebooks/01_quickstart.ipynb out.ipynb --set seed=7",
+    ],
+    positionals: [1, 2],
+    load: () => import("./commands/notebook.ts"),
+  },
+};
+
+const common: Readonly<Record<string, Option>> = {
+  help: { type: "boolean", about: "show this help" },
+  debug: { type: "boolean", about: "show stack traces" },
+};
+
+/** Runs the command line and gives its exit code: 0 done, 1 failed, 2 asked for wrongly. */
+export async function main(args: readonly string[]): Promise<number> {
+  const isDebug = args.includes("--debug");
+  try {
+    return await dispatch(args);
+  } catch (error) {
+    const isUsage = error instanceof UsageError;
+    const text = isDebug && error instanceof Error ? describeStack(error) : describeError(error);
+    await write(Deno.stderr, `${text}\n`);
+    return isUsage || hasUsageCause(error) ? 2 : 1;
+  }
+}
+
+async function dispatch(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    await write(Deno.stdout, describeCommands());
+    return 0;
+  }
+  const command = commands[name];
+  if (!command) {
+    const near = suggest(name, Object.keys(commands));
+    throw new UsageError(
+      `Cannot find command "${name}"${near ? `; did you mean "${near}"? There` : ": there"} are ${
+        Object.keys(commands).join(", ")
+      }`,
+    );
+  }
+  const { options, positionals } = parseOptions(name, command, rest);
+  if (options.help && !(name === "stage" && positionals.length === 1)) {
+    await write(Deno.stdout, describeCommand(command));
+    return 0;
+  }
+  const [least, most] = command.positionals;
+  if (positionals.length < least || positionals.length > most) {
+    throw new UsageError(
+      `Cannot run "${name}" with ${positionals.length} arguments; usage: ${command.usage}`,
+    );
+  }
+  const { run } = await command.load();
+  const abort = new AbortController();
+  const stop = () => abort.abort(new Error("Stopped by a signal"));
+  Deno.addSignalListener("SIGINT", stop);
+  Deno.addSignalListener("SIGTERM", stop);
+  try {
+    return await run({ positionals, options, signal: abort.signal }) ?? 0;
+  } finally {
+    Deno.removeSignalListener("SIGINT", stop);
+    Deno.removeSignalListener("SIGTERM", stop);
+  }
+}
+
+function parseOptions(name: string, command: Command, args: string[]) {
+  const known = { ...command.options, ...common };
+  const config = Object.fromEntries(
+    Object.entries(known).map(([key, { type, multiple }]) => [key, {
+      type,
+      multiple: multiple ?? false,
+      ...(key === "help" ? { short: "h" } : {}),
+    }]),
+  );
+  try {
+    const { values, positionals } = parseArgs({
+      args,
+      options: config,
+      allowPositionals: true,
+      strict: true,
+    });
+    return { options: values as Arguments["options"], positionals };
+  } catch (error) {
+    const flag = /'(?:-\w, )?--?([\w-]+)/.exec((error as Error).message)?.[1];
+    if (flag !== undefined && !(flag in known)) {
+      const near = suggest(flag, Object.keys(known));
+      throw new UsageError(
+        `Cannot use option "--${flag}" of "${name}": unknown${
+          near ? `; did you mean "--${near}"?` : ""
+        }; see "deno task ${name} --help"`,
+        { cause: undefined },
+      );
+    }
+    throw new UsageError(
+      `Cannot read the options of "${name}": ${
+        (error as Error).message.split(".")[0]
+      }; see "deno task ${name} --help"`,
+    );
+  }
+}
+
+function describeCommands(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const lines = Object.entries(commands).map(([name, { summary }]) =>
+    `  deno task ${name.padEnd(width)}  ${summary}`
+  );
+  return `Geophone: from raw files to a served, logged, judged, alerted model\n\n${
+    lines.join("\n")
+  }\n\nEvery command has --help. Exit codes: 0 done, 1 failed, 2 asked for wrongly.\n`;
+}
+
+function describeCommand({ usage, summary, options, examples }: Command): string {
+  const rows = Object.entries({ ...options, ...common }).map(([name, { value, about }]) =>
+    [`--${name}${value ? ` ${value}` : ""}`, about] as const
+  );
+  const width = Math.max(...rows.map(([flag]) => flag.length));
+  return `${usage}\n\n${summary}\n\nOptions:\n${
+    rows.map(([flag, about]) => `  ${flag.padEnd(width)}  ${about}`).join("\n")
+  }\n\nExamples:\n${examples.map((example) => `  ${example}`).join("\n")}\n`;
+}
+
+function describeStack(error: Error): string {
+  const cause = error.cause instanceof Error ? `\nCaused by: ${describeStack(error.cause)}` : "";
+  return `${error.stack ?? error.message}${cause}`;
+}
+
+function hasUsageCause(error: unknown): boolean {
+  for (let e = error; e instanceof Error; e = e.cause) if (e instanceof UsageError) return true;
+  return false;
+}
+
+async function write(stream: typeof Deno.stdout, text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  for (let offset = 0; offset < bytes.length;) {
+    offset += await stream.write(bytes.subarray(offset));
+  }
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

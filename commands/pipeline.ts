@@ -1,0 +1,154 @@
+/** `deno task pipeline`. */
+import type { Arguments } from "../cli.ts";
+import { openProject, type Project } from "../run.ts";
+import { describeError, UsageError } from "../runtime/errors.ts";
+import { PipelineStop, type Run, type Selection } from "../runtime/runner.ts";
+import { createReporter, formatCount, formatTable, print } from "../runtime/terminal.ts";
+import { formatInterval, type Report } from "../stages/evaluation.ts";
+import { runPipeline, stages } from "../stages/mod.ts";
+import type { MonitoringState } from "../stages/monitoring.ts";
+import type { Release } from "../stages/release.ts";
+import { checkName, projectOptions, readText } from "./options.ts";
+
+/** Runs the pipeline; 1 when a stage failed. */
+export async function run(args: Arguments): Promise<number> {
+  return await runSelection(args, {
+    ...selectStages(args),
+    isDryRun: args.options["dry-run"] === true,
+  });
+}
+
+/** Runs the selected stages and prints how it went. */
+export async function runSelection(args: Arguments, selection: Selection): Promise<number> {
+  const start = performance.now();
+  const isJson = args.options.json === true;
+  await using project = await openProject(projectOptions(args));
+  const { config } = project;
+  if (!isJson) print(`${config.name} · ${config.environment} · store ${config.store}\n`);
+  const run = await project.openRun({
+    selection,
+    signal: args.signal,
+    ...(isJson ? {} : { reporter: createReporter(stages.length) }),
+  });
+  let failure: unknown;
+  try {
+    await runPipeline(run);
+  } catch (error) {
+    failure = error;
+  }
+  await run.finish(failure);
+  const isStopped = failure instanceof PipelineStop;
+  const seconds = (performance.now() - start) / 1000;
+  if (isJson) {
+    print(JSON.stringify({
+      run_id: run.id,
+      status: failure === undefined || isStopped ? "done" : "failed",
+      error: failure === undefined || isStopped ? null : describeError(failure),
+      resume: failure === undefined || isStopped ? null : resumeCommand(args, run),
+      seconds,
+      stages: run.results,
+      findings: run.findings,
+    }));
+    return failure === undefined || isStopped ? 0 : 1;
+  }
+  if (failure !== undefined && !isStopped) {
+    print(`\nTo go on where it stopped: ${resumeCommand(args, run)}`);
+    throw failure;
+  }
+  if (selection.isDryRun) return 0;
+  if (!isStopped) await printSummary(project, run);
+  print(`\nrun ${run.id} took ${seconds.toFixed(1)} s`);
+  return 0;
+}
+
+function selectStages({ options }: Arguments): Selection {
+  const [from, to, only] = [options.from, options.to, options.only].map(readText);
+  if (only !== undefined && (from !== undefined || to !== undefined)) {
+    throw new UsageError("Cannot use --only with --from or --to: choose one");
+  }
+  const names = stages.map((stage) => stage.name);
+  for (const name of [from, to, only]) if (name !== undefined) checkName("stage", name, names);
+  if (from !== undefined && to !== undefined && names.indexOf(from) > names.indexOf(to)) {
+    throw new UsageError(`Cannot run from "${from}" to "${to}": the order is ${names.join(", ")}`);
+  }
+  return {
+    ...(from ?? only ? { from: from ?? only as string } : {}),
+    ...(to ?? only ? { to: to ?? only as string } : {}),
+  };
+}
+
+/** The exact command that goes on where this run stopped. */
+function resumeCommand({ options }: Arguments, run: Run): string {
+  const failed = run.results.at(-1)?.stage ?? stages[0].name;
+  const flags = Object.entries(options).flatMap(([name, value]) => {
+    if (["from", "to", "only", "json", "debug", "dry-run"].includes(name)) return [];
+    if (value === true) return [`--${name}`];
+    return [value].flat().map((text) => `--${name} ${quoteArgument(String(text))}`);
+  });
+  return ["deno task pipeline", ...flags, `--from ${failed}`].join(" ");
+}
+
+function quoteArgument(text: string): string {
+  return /^[\w./=:@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+async function printSummary({ store, config }: Project, run: Run): Promise<void> {
+  const outputs = new Map(
+    (await store.query<{ stage: string; output: string }>(
+      `select stage, output from core.stage_runs where name = ? and status = 'done'
+       qualify row_number() over (partition by stage order by started_at desc) = 1`,
+      [config.name],
+    )).map(({ stage, output }) => [stage, JSON.parse(output)]),
+  );
+  const report = outputs.get("evaluation") as Report;
+  const release = outputs.get("release") as Release;
+  const state = outputs.get("monitoring") as MonitoringState;
+  const isAllCached = run.results.every(({ status }) => status === "cached");
+  const alias = release.isPassed ? `${release.alias}` : `${config.name} stays where it was`;
+  print(`
+model     ${release.model} version ${release.version}, ${
+    release.isPassed ? `released as ${alias}` : "not released"
+  }
+data      ${formatCount(report.rows)} rows of ${report.classes.length} classes: ${
+    report.scores.classes.map(({ name, support }) => `${name} ${formatCount(support)}`).join(", ")
+  }
+scores    ${report.split.folds} ${report.split.kind} folds, 95 % intervals over blocks
+`);
+  const rows = [{ trainer: report.trainer, scores: report.scores }, ...report.baselines];
+  print(indent(formatTable(
+    ["trainer", "accuracy", "macro-F1", "ROC-AUC", "log-loss"],
+    rows.map(({ trainer, scores }) => [
+      trainer,
+      formatInterval(scores.accuracy),
+      formatInterval(scores.macroF1),
+      formatInterval(scores.rocAuc),
+      formatInterval(scores.logLoss),
+    ]),
+  )));
+  const firing = state.alerts.filter(({ state }) => state === "firing").map(({ alert }) => alert);
+  print(`
+gate      ${
+    release.checks.map(({ isPassed, reason }) => `${isPassed ? "pass" : "FAIL"}  ${reason}`)
+      .join(`\n${" ".repeat(10)}`)
+  }
+alerts    ${firing.length > 0 ? firing.join(", ") : "none fires"}
+judges    ${
+    state.judges.map(({ judge, status, scored, meanScore, implausible, detail }) =>
+      status === "skipped"
+        ? `${judge}: skipped, ${detail}`
+        : meanScore === null || implausible === null
+        ? `${judge}: none scored`
+        : `${judge}: ${formatCount(scored)} scored, mean ${meanScore.toFixed(2)}, ${
+          (100 * implausible).toFixed(0)
+        } % implausible`
+    ).join(`\n${" ".repeat(10)}`)
+  }
+store     ${config.store} (everything above is rows: deno task sql "from models")${
+    isAllCached ? "\ncache     nothing has changed: all stages were served from the cache" : ""
+  }
+next      deno task serve`);
+}
+
+function indent(text: string): string {
+  return text.split("\n").map((line) => `          ${line}`).join("\n");
+}

@@ -1,0 +1,54 @@
+/** `deno task predict IN OUT`. */
+import type { Arguments } from "../cli.ts";
+import { deployedAlias, openProject } from "../run.ts";
+import { currentVersion, loadModel, resolveVersion } from "../runtime/model_registry.ts";
+import { predictFile } from "../runtime/predict_file.ts";
+import { Predictor } from "../runtime/predictor.ts";
+import { formatCount, print } from "../runtime/terminal.ts";
+import { projectOptions, readText } from "./options.ts";
+
+/** Predicts a table and writes it with the answers. */
+export async function run(args: Arguments): Promise<void> {
+  const [input, output] = args.positionals;
+  await using project = await openProject({ ...projectOptions(args), create: false });
+  const { config, store, plugins } = project;
+  const isReleased = await currentVersion(store, config.name, "production") !== null;
+  const reference = readText(args.options.model) ??
+    (isReleased ? "production" : deployedAlias(config));
+  const version = await resolveVersion(store, config.name, reference);
+  const predictor = await Predictor.open(await loadModel(store, version), { threads: 2 });
+  const { group, features } = config.sections.preprocessing as {
+    readonly group: string;
+    readonly features: unknown;
+  };
+  try {
+    const { rows, missing, counts } = await predictFile(predictor, input, output, {
+      plugins,
+      signal: args.signal,
+      aliases: readAliases(features),
+      ...(group.startsWith("_") ? {} : { group }),
+    });
+    if (args.options.json === true) {
+      return print(JSON.stringify({ output, rows, missing, counts, version: version.version }));
+    }
+    if (missing.length > 0) {
+      print(`warning: ${input} lacks ${missing.join(", ")}: counted as missing`);
+    }
+    print(
+      `${formatCount(rows)} rows predicted by ${version.model} version ${version.version}: ${
+        Object.entries(counts).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1])
+          .map(([name, n]) => `${name} ${formatCount(n)}`).join(", ")
+      }\nwrote ${output}`,
+    );
+  } finally {
+    await predictor.close();
+  }
+}
+
+function readAliases(features: unknown): Record<string, readonly string[]> {
+  if (typeof features !== "object" || features === null || Array.isArray(features)) return {};
+  return Object.fromEntries(
+    Object.entries(features as Record<string, { aliases?: readonly string[] }>)
+      .map(([name, { aliases }]) => [name, aliases ?? []]),
+  );
+}

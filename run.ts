@@ -1,0 +1,145 @@
+/**
+ * Opens a project for use: config, store, plugins and server wired into one object that commands,
+ * scripts and notebooks share.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { judges } from "./judges/mod.ts";
+import { JudgingParams } from "./judges/judging.ts";
+import { loadPlugins } from "./plugins/mod.ts";
+import { type Plugin, Plugins } from "./plugins/plugin.ts";
+import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
+import { checkStages, openRun, type Reporter, type Run, type Selection } from "./runtime/runner.ts";
+import { describeError, UsageError } from "./runtime/errors.ts";
+import { openStore, type Store } from "./runtime/store.ts";
+import type { GeophoneApp } from "./server.ts";
+import { ServingParams } from "./serving/params.ts";
+import { stages } from "./stages/mod.ts";
+
+/** How to open a project. */
+export interface ProjectOptions extends ConfigOptions {
+  /** Plugins beside the built-in ones and those the config names. */
+  readonly plugins?: readonly Plugin[];
+  /**
+   * Folder against which `file`, the store and relative paths of the config resolve; default the
+   * current one.
+   */
+  readonly baseDir?: string;
+  /** DuckDB file instead of the config's, or `:memory:`. */
+  readonly store?: string;
+  /** Whether the store's file may be created; default true. */
+  readonly create?: boolean;
+}
+
+/** An open project. Close it, or declare it with `await using`. */
+export interface Project extends AsyncDisposable {
+  readonly config: Config;
+  readonly store: Store;
+  readonly plugins: Plugins;
+  /** Opens a run of stages: `const run = await project.openRun(); await run(ingestion)`. */
+  openRun(options?: RunOptions): Promise<Run>;
+  /** Asks the prediction server within this process. */
+  request(path: string, init?: RequestInit): Promise<Response>;
+  close(): Promise<void>;
+}
+
+/** Options of one run. */
+export interface RunOptions {
+  readonly selection?: Selection;
+  readonly reporter?: Reporter;
+  readonly signal?: AbortSignal;
+}
+
+/** The sections a config may have: one per stage, and the server's. */
+export const sections = {
+  ...Object.fromEntries(stages.map((stage) => [stage.name, stage.params])),
+  serving: ServingParams.prefault({}),
+};
+
+/**
+ * Loads the plugins a config names, beside the built-in ones.
+ * @throws {UsageError} when one cannot be loaded or its name is taken.
+ */
+export async function openPlugins(
+  specifiers: readonly string[] = [],
+  extra: readonly Plugin[] = [],
+  baseDir?: string,
+): Promise<Plugins> {
+  try {
+    return new Plugins([...await loadPlugins(specifiers, baseDir), ...judges, ...extra]);
+  } catch (error) {
+    throw new UsageError(describeError(error).replace(/\.$/, ""), { cause: error });
+  }
+}
+
+/**
+ * Opens a project.
+ * @throws {UsageError} when the config, a plugin or a parameter is wrong.
+ */
+export async function openProject(options: ProjectOptions = {}): Promise<Project> {
+  const config = await openConfig(options);
+  const plugins = await openPlugins(config.plugins, options.plugins, options.baseDir);
+  checkStages(stages, config, plugins);
+  const store = await openStore(config.store, { create: options.create ?? true });
+  let app: Promise<GeophoneApp> | undefined;
+  const request = async (path: string, init?: RequestInit) => {
+    app ??= openApp({ config, store });
+    return await (await app).request(path, init);
+  };
+  async function close() {
+    const opened = await app?.catch(() => undefined);
+    await opened?.close();
+    await store.close();
+  }
+  return {
+    config,
+    store,
+    plugins,
+    request,
+    openRun: (run = {}) =>
+      openRun({
+        config,
+        store,
+        plugins,
+        stages,
+        request,
+        ...(options.baseDir ? { baseDir: options.baseDir } : {}),
+        ...run,
+      }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function openConfig(options: ProjectOptions): Promise<Config> {
+  const { baseDir, file = DEFAULT_CONFIG } = options;
+  const inBase = (path: string) => baseDir === undefined ? path : resolve(baseDir, path);
+  const config = await loadConfig(sections, { ...options, file: inBase(file) });
+  const store = options.store ?? config.store;
+  return { ...config, store: store === ":memory:" ? store : inBase(store) };
+}
+
+/** The prediction server of a config over its store; serves production, else what was deployed. */
+export async function openApp(
+  { config, store }: { readonly config: Config; readonly store: Store },
+): Promise<GeophoneApp> {
+  const { createApp } = await import("./server.ts");
+  return await createApp({
+    store,
+    model: config.name,
+    aliases: ["production", deployedAlias(config)],
+    serving: config.sections.serving as ServingParams,
+  });
+}
+
+/** Alias that the deployment stage moves. */
+export function deployedAlias(config: Config): string {
+  return (config.sections.deployment as { alias: string }).alias;
+}
+
+/** Judging parameters of a config. */
+export function judgingParams(config: Config): ReturnType<typeof JudgingParams.parse> {
+  return (config.sections.monitoring as { judging: ReturnType<typeof JudgingParams.parse> })
+    .judging;
+}

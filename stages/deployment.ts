@@ -1,0 +1,85 @@
+/** Deployment: the version answers its golden batch, then an alias moves to it atomically. */
+import { z } from "zod";
+import { matrix } from "../numeric/matrix.ts";
+import { readArtifact } from "../runtime/artifacts.ts";
+import { currentVersion, loadModel, setAlias } from "../runtime/model_registry.ts";
+import { Predictor } from "../runtime/predictor.ts";
+import { defineStage } from "../runtime/stage.ts";
+import type { Registered } from "./registry.ts";
+import { PARITY_TOLERANCE } from "./training.ts";
+
+const Params = z.strictObject({
+  alias: z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/).default("challenger")
+    .describe("alias that moves to the new version; release moves production"),
+});
+
+/** A version that an alias serves. */
+export interface Deployment {
+  readonly registered: Registered;
+  readonly alias: string;
+  /** Version the alias served before, or `null`. */
+  readonly previous: number | null;
+}
+
+/** A batch of graph inputs with the probabilities training saw; `null` is a missing value. */
+export interface GoldenBatch {
+  readonly features: readonly (readonly (number | null)[])[];
+  readonly probabilities: readonly (readonly number[])[];
+}
+
+/** Moves the alias. A running server loads, warms and swaps without dropping a request. */
+export const deployment = defineStage<Registered, Deployment, z.infer<typeof Params>>({
+  name: "deployment",
+  summary: "golden batch checked, then the alias moves",
+  module: import.meta.url,
+  params: Params,
+  async run(registered, { alias }, { store, runId }) {
+    const bytes = await loadModel(store, registered);
+    const golden: GoldenBatch = JSON.parse(
+      new TextDecoder().decode(await readArtifact(store, registered.golden)),
+    );
+    const predictor = await Predictor.open(bytes);
+    try {
+      await checkGolden(predictor, golden, `${registered.model} ${registered.version}`);
+    } finally {
+      await predictor.close();
+    }
+    const previous = await currentVersion(store, registered.model, alias);
+    await setAlias(store, {
+      model: registered.model,
+      alias,
+      version: registered.version,
+      reason: `deployed by run ${runId}`,
+    });
+    return { registered, alias, previous };
+  },
+  describe: ({ registered, alias, previous }) =>
+    `${registered.model}@${alias} is version ${registered.version}` +
+    (previous === null || previous === registered.version ? "" : `, was ${previous}`),
+  async isCurrent({ registered, alias }, _params, { store }) {
+    return await currentVersion(store, registered.model, alias) === registered.version;
+  },
+});
+
+async function checkGolden(
+  predictor: Predictor,
+  { features, probabilities }: GoldenBatch,
+  name: string,
+): Promise<void> {
+  const X = matrix(
+    features.length,
+    features[0].length,
+    Float32Array.from(features.flat(), (value) => value ?? NaN),
+  );
+  const answer = (await predictor.classify(X)).probabilities;
+  probabilities.flat().forEach((expected, i) => {
+    const difference = Math.abs(answer.data[i] - expected);
+    if (!(difference <= PARITY_TOLERANCE)) {
+      throw new Error(
+        `Cannot deploy ${name}: golden row ${Math.floor(i / answer.cols)} answers ${
+          answer.data[i]
+        } where training saw ${expected}; train again on this machine`,
+      );
+    }
+  });
+}

@@ -1,0 +1,204 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { artifactStep, readArtifact } from "../../runtime/artifacts.ts";
+import { currentVersion } from "../../runtime/model_registry.ts";
+import { deployment } from "../../stages/deployment.ts";
+import { evaluation } from "../../stages/evaluation.ts";
+import { features } from "../../stages/features.ts";
+import { monitoring, type MonitoringState } from "../../stages/monitoring.ts";
+import { type Registered, registry } from "../../stages/registry.ts";
+import { release } from "../../stages/release.ts";
+import { training } from "../../stages/training.ts";
+import { ks } from "../../plugins/drift/ks.ts";
+import { psi } from "../../plugins/drift/psi.ts";
+import { parseAlert } from "../../plugins/alerts/load.ts";
+import { rule } from "../../judges/rule.ts";
+import { createApp } from "../../server.ts";
+import { ServingParams } from "../../serving/params.ts";
+import type { TestContext } from "../stage_context.ts";
+import { type TableOptions, withSilver } from "./fixture.ts";
+
+/** Trains, evaluates and registers a small model. */
+function withRegistered(
+  options: TableOptions,
+  action: (context: TestContext, version: Registered) => Promise<void>,
+): Promise<void> {
+  return withSilver({ isOrdered: true, ...options }, async (context, silver) => {
+    const table = await features.run(silver, features.params.parse({}), context);
+    const model = await training.run(
+      table,
+      training.params.parse({ params: { rounds: 10, leaves: 6 } }),
+      context,
+    );
+    const report = await evaluation.run(
+      { model, table },
+      evaluation.params.parse({ baselines: ["prior"], replicates: 100 }),
+      context,
+    );
+    await action(context, await registry.run({ model, report }, {}, context));
+  });
+}
+
+const deploy = (version: Registered, context: TestContext) =>
+  deployment.run(version, deployment.params.parse({}), context);
+
+const quiet: MonitoringState = { scored: [], drift: [], alerts: [], judges: [] };
+
+Deno.test("registry() gives one version for the same model and report, and the next for another", () =>
+  withRegistered({}, async (context, version) => {
+    assertEquals(version.version, 1);
+    const rows = await context.store.query(
+      "select json_keys(report->'profiles') as profiles, report->>'$.parity.flips' as flips from core.model_versions",
+    );
+    assertEquals(rows, [{ profiles: ["busy", "calm", "hot"], flips: "0" }]);
+    assert(await registry.isCurrent!(version, {}, context));
+  }));
+
+Deno.test("deployment() moves the alias after the golden batch and tells the version before", () =>
+  withRegistered({}, async (context, version) => {
+    const first = await deploy(version, context);
+    assertEquals([first.alias, first.previous], ["challenger", null]);
+    assertEquals(await currentVersion(context.store, "test", "challenger"), 1);
+    assert(await deployment.isCurrent!(first, deployment.params.parse({}), context));
+  }));
+
+Deno.test("deployment() moves nothing when a byte of the model has changed", () =>
+  withRegistered({}, async (context, version) => {
+    await context.store.query("update core.artifacts set content = 'x'::blob where sha256 = ?", [
+      version.artifact,
+    ]);
+    await assertRejects(() => deploy(version, context), Error, "its content now hashes to");
+    assertEquals(await currentVersion(context.store, "test", "challenger"), null);
+  }));
+
+Deno.test("deployment() moves nothing when the golden batch answers otherwise", () =>
+  withRegistered({}, async (context, version) => {
+    const batch = JSON.parse(
+      new TextDecoder().decode(await readArtifact(context.store, version.golden)),
+    );
+    batch.probabilities[3][1] += 0.01;
+    const altered = await artifactStep(
+      new TextEncoder().encode(JSON.stringify(batch)),
+      "application/json",
+    );
+    await context.store.transaction([altered.step]);
+    const run = () => deploy({ ...version, golden: altered.sha256 }, context);
+    await assertRejects(run, Error, "golden row 3 answers");
+    assertEquals(await currentVersion(context.store, "test", "challenger"), null);
+  }));
+
+Deno.test("release() promotes with reasons when every check passes, and says so in the history", () =>
+  withRegistered({}, async (context, version) => {
+    const outcome = await release.run(
+      { version, state: quiet },
+      release.params.parse({}),
+      context,
+    );
+    assertEquals([outcome.isPassed, outcome.isPromoted, outcome.previous], [true, true, null]);
+    assertEquals(await currentVersion(context.store, "test", "production"), 1);
+    const [{ reason }] = await context.store.query<{ reason: string }>(
+      "select reason from alias_history where alias = 'production'",
+    );
+    assertStringIncludes(reason, "log-loss");
+    assert(await release.isCurrent!(outcome, release.params.parse({}), context));
+  }));
+
+for (
+  const [name, state, params, reason] of [
+    [
+      "an alert of blocking severity fires",
+      { alerts: [{ alert: "x", severity: "critical", state: "firing", findingCount: 1 }] },
+      {},
+      "alert x fires",
+    ],
+    [
+      "an alert of blocking severity cannot be evaluated",
+      { alerts: [{ alert: "x", severity: "critical", state: "error", findingCount: 0 }] },
+      {},
+      "alert x cannot be evaluated",
+    ],
+    ["the score is below the minimum", {}, { minMacroF1: 0.999 }, "against 0.999"],
+  ] as const
+) {
+  Deno.test(`release() moves no alias and gives the reason when ${name}`, () =>
+    withRegistered({}, async (context, version) => {
+      const outcome = await release.run(
+        { version, state: { ...quiet, ...state } as MonitoringState },
+        release.params.parse(params),
+        context,
+      );
+      assertEquals([outcome.isPassed, outcome.isPromoted], [false, false]);
+      assertEquals(await currentVersion(context.store, "test", "production"), null);
+      assertStringIncludes(release.describe!(outcome), reason);
+      assertEquals(context.findings.at(-1)?.severity, "warning");
+    }));
+}
+
+Deno.test("release() lets a firing warning pass and only decides when promote is off", () =>
+  withRegistered({}, async (context, version) => {
+    const alerts = [
+      { alert: "x", severity: "warning", state: "firing", findingCount: 1 } as const,
+    ];
+    const outcome = await release.run(
+      { version, state: { ...quiet, alerts } },
+      release.params.parse({ promote: false }),
+      context,
+    );
+    assertEquals([outcome.isPassed, outcome.isPromoted], [true, false]);
+    assertEquals(await currentVersion(context.store, "test", "production"), null);
+  }));
+
+/** Runs monitoring against the real server within this process. */
+async function monitor(context: TestContext, version: Registered, params: unknown) {
+  for (const plugin of [ks, psi, rule]) context.plugins.add(plugin);
+  const app = await createApp({
+    store: context.store,
+    model: "test",
+    aliases: ["challenger"],
+    serving: ServingParams.parse({}),
+  });
+  try {
+    const request = (path: string, init?: RequestInit) =>
+      Promise.resolve(app.fetch(new Request(`http://localhost${path}`, init)));
+    return await monitoring.run(
+      await deploy(version, context),
+      monitoring.params.parse({
+        judging: { judges: ["rule"], samplingRate: 0.5 },
+        ...params as object,
+      }),
+      { ...context, request },
+    );
+  } finally {
+    await app.close();
+  }
+}
+
+Deno.test("monitoring() scores the stream through the server and sees a shifted feature drift", () =>
+  withRegistered({ production: { rows: 300, shift: 3 } }, async (context, version) => {
+    context.plugins.add(
+      parseAlert(
+        "busy",
+        "-- severity: info\n-- summary: any request\nselect 1 as one from requests limit 1",
+      ),
+    );
+    const state = await monitor(context, version, { batchRows: 128 });
+    assertEquals(state.scored, [{ slice: "new", rows: 300 }]);
+    const drifted = state.drift.filter(({ isDrifted }) => isDrifted).map((d) =>
+      `${d.feature} ${d.method}`
+    );
+    assertEquals(drifted, ["heat ks", "heat psi"]);
+    assertEquals(state.alerts.map(({ alert, state }) => [alert, state]), [["busy", "firing"]]);
+    const [counts] = await context.store.query(
+      `select (select count(*) from requests) as requests, (select count(*) from inferences where slice = 'new') as rows,
+        (select count(*) from drift) as drift, (select count(*) from judgements) as judged`,
+    );
+    assertEquals([counts.requests, counts.rows, counts.drift], [3, 300, 6]);
+    assertEquals(counts.judged, state.judges[0].scored);
+    assert(state.judges[0].scored > 100 && state.judges[0].scored < 200);
+  }));
+
+Deno.test("monitoring() says that there is nothing to score when no production data is named", () =>
+  withRegistered({}, async (context, version) => {
+    const state = await monitor(context, version, {});
+    assertEquals([state.scored, state.drift], [[], []]);
+    assertEquals(context.findings.find((f) => f.check === "production_stream")?.severity, "info");
+  }));
