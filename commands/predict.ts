@@ -22,15 +22,18 @@ export async function run(args: Arguments): Promise<void> {
     readonly features: unknown;
   };
   try {
-    const { rows, missing, counts } = await predictFile(predictor, input, output, {
+    const { rows, missing, counts, findings } = await predictFile(predictor, input, output, {
       plugins,
       signal: args.signal,
       aliases: readAliases(features),
       ...(group.startsWith("_") ? {} : { group }),
     });
     if (args.options.json === true) {
-      return print(JSON.stringify({ output, rows, missing, counts, version: version.version }));
+      return print(
+        JSON.stringify({ output, rows, missing, counts, findings, version: version.version }),
+      );
     }
+    for (const { severity, message } of findings) print(`${severity}: ${message}`);
     if (missing.length > 0) {
       print(`warning: ${input} lacks ${missing.join(", ")}: counted as missing`);
     }

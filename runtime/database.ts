@@ -52,6 +52,8 @@ export async function openDatabase(path: string): Promise<HeldDatabase | string>
   );
   try {
     await database.migrate(path);
+    // Timestamps are UTC without a zone; now() in a query must mean the same.
+    await database.query("set global TimeZone = 'UTC'");
   } catch (error) {
     await database.close();
     throw error;

@@ -94,7 +94,7 @@ export interface RelationRequest {
  * import { assertEquals } from "@std/assert";
  * import { resolvePath } from "./table.ts";
  *
- * assertEquals(resolvePath("data/P-129.las.gz", "/work"), "/work/data/P-129.las.gz");
+ * assertEquals(resolvePath("data/a.csv", "/home/me"), "/home/me/data/a.csv");
  * assertEquals(resolvePath("file:///a.csv", "/work"), "/a.csv");
  * ```
  */
