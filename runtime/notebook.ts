@@ -62,7 +62,7 @@ export async function runNotebook(
   const notebook = await setParameters(await readNotebook(path), options.parameters ?? []);
   const progress = new Progress(options.onOutput);
   // Elsewhere than beside the notebook, so that even a kill leaves nothing there.
-  const folder = await Deno.makeTempDir({ prefix: "geophone_notebook_" });
+  const folder = await Deno.makeTempDir({ prefix: `geophone_notebook_${Deno.pid}_` });
   try {
     const cwd = dirname(resolve(path));
     const flat = await flattenNotebook(notebook, {

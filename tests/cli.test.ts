@@ -172,7 +172,7 @@ Deno.test("a table of flowers goes from init to predictions", async (t) => {
         ...options,
         "--json",
         "--set",
-        "evaluation.replicates=200",
+        "evaluation.replicates=300",
       );
       assertCode(0, result);
       const { status, stages } = JSON.parse(result.stdout);

@@ -213,7 +213,8 @@ Deno.test("runNotebook() refuses cells what deno.json does not permit", async ()
 Deno.test("runNotebook() leaves nothing behind when a cell fails", () =>
   withNotebook(["import './gone.ts';", "1"], async (path) => {
     const temporary = dirname(dirname(path));
-    const leftovers = () => entries(temporary).filter((name) => name.startsWith("geophone_note"));
+    const leftovers = () =>
+      entries(temporary).filter((name) => name.startsWith(`geophone_notebook_${Deno.pid}_`));
     const before = leftovers();
     await assertRejects(() => runNotebook(path), NotebookError, "cell 1, line 1: ");
     await assertRejects(() => runNotebook(path, { check: false }), NotebookError, "gone.ts");
