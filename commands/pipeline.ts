@@ -116,12 +116,12 @@ scores    ${report.split.folds} ${report.split.kind} folds, 95 % intervals over 
 `);
   const rows = [{ trainer: report.trainer, scores: report.scores }, ...report.baselines];
   print(indent(formatTable(
-    ["trainer", "accuracy", "macro-F1", "ROC-AUC", "log-loss"],
+    ["trainer", "accuracy", "balanced accuracy", "macro-F1", "log-loss"],
     rows.map(({ trainer, scores }) => [
       trainer,
       formatInterval(scores.accuracy),
+      formatInterval(scores.balancedAccuracy),
       formatInterval(scores.macroF1),
-      formatInterval(scores.rocAuc),
       formatInterval(scores.logLoss),
     ]),
   )));
