@@ -127,6 +127,7 @@ interface KeyParts {
   readonly input: string;
   readonly seed: number;
   readonly params: unknown;
+  readonly plugins: unknown;
 }
 
 interface StageRun {
@@ -351,13 +352,15 @@ class Runner {
   }
 
   async #keyParts(stage: AnyStage, input: unknown): Promise<KeyParts> {
+    const params = this.#params.get(stage.name) ?? null;
     return {
       code: stage.module
         ? await hashCode([stage.module, ...this.#roots()])
         : await sha256(`${stage.run}\n${await hashCode(this.#roots())}`),
       input: await sha256(canonicalJson(input ?? null)),
       seed: this.#options.config.seed,
-      params: this.#params.get(stage.name) ?? null,
+      params,
+      plugins: stage.dependsOn?.(params, this.#options.plugins) ?? null,
     };
   }
 
@@ -456,6 +459,9 @@ function explain(parts: KeyParts, last: StageRun | undefined): string {
   }
   if (before.seed !== parts.seed) changes.push("seed changed");
   if (before.code !== parts.code) changes.push("code changed");
+  if (canonicalJson(before.plugins ?? null) !== canonicalJson(parts.plugins)) {
+    changes.push("plugins changed");
+  }
   return changes.join(", ") || "what it made is gone or out of date";
 }
 

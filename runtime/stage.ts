@@ -21,6 +21,8 @@ export interface Stage<In, Out, P = unknown> {
   readonly params: z.ZodType<P>;
   /** Checks what only plugins can know, such as a trainer's parameters, before any stage runs. */
   validate?(params: P, plugins: Plugins): void;
+  /** What an outcome depends on beside input, parameters and code, as JSON: the SQL of alerts, say. */
+  dependsOn?(params: P, plugins: Plugins): unknown;
   run(input: In, params: P, context: Context): Promise<Out>;
   /** One line about an output, shown when the stage has finished or was cached. */
   describe?(output: Out): string;

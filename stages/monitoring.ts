@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { judgeSample, type JudgeSummary, JudgingParams } from "../judges/judging.ts";
-import type { Severity } from "../plugins/plugin.ts";
+import type { Plugin, Plugins, Severity } from "../plugins/plugin.ts";
 import { type AlertState, deliverFindings, evaluateAlerts } from "../runtime/alert_engine.ts";
 import { quoteIdentifier } from "../runtime/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
@@ -63,6 +63,14 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
     for (const name of params.alerts ?? []) plugins.get("alert", name);
     for (const name of params.sinks) plugins.get("sink", name);
   },
+  dependsOn: (params, plugins) => ({
+    alerts: chooseAlerts(params, plugins).map(({ name, sql, severity }) => ({
+      name,
+      sql,
+      severity,
+    })),
+    judges: params.judging.judges.map((name) => plugins.get("judge", name).version),
+  }),
   async run(deployment, params, context) {
     const { registered } = deployment;
     const scored = await scoreStream(deployment, params, context);
@@ -271,14 +279,15 @@ function reportJudges(judges: readonly JudgeSummary[], context: Context): void {
   }
 }
 
+function chooseAlerts({ alerts }: z.infer<typeof Params>, plugins: Plugins): Plugin<"alert">[] {
+  return alerts === null ? plugins.list("alert") : alerts.map((name) => plugins.get("alert", name));
+}
+
 async function runAlerts(
   params: z.infer<typeof Params>,
   context: Context,
 ): Promise<MonitoringState["alerts"]> {
-  const alerts = params.alerts === null
-    ? context.plugins.list("alert")
-    : params.alerts.map((name) => context.plugins.get("alert", name));
-  const outcomes = await evaluateAlerts(context.store, alerts);
+  const outcomes = await evaluateAlerts(context.store, chooseAlerts(params, context.plugins));
   for (const outcome of outcomes) {
     if (outcome.state === "error") {
       context.report({

@@ -191,6 +191,31 @@ Deno.test("openRun() runs again when a third-party plugin's file differs", async
   }
 });
 
+Deno.test("openRun() runs a stage again when a plugin that it depends on is another", async () => {
+  await using store = await openStore(":memory:");
+  const stages = makeStages();
+  const list = stages.list.map((stage) =>
+    stage.name === "two"
+      ? Object.assign(stage, {
+        dependsOn: (_params: unknown, plugins: Plugins) =>
+          plugins.list("alert").map(({ sql }) => sql),
+      })
+      : stage
+  );
+  const withAlert = (sql: string) => ({
+    stages: list,
+    plugins: new Plugins([
+      { kind: "alert", name: "a", summary: "one", severity: "info", empty: "ok", sql },
+    ]),
+  });
+  await execute(store, stages, withAlert("select 1"));
+  const same = await execute(store, stages, withAlert("select 1"));
+  assertEquals(same.run.results.map(({ status }) => status), ["cached", "cached", "cached"]);
+  const other = await execute(store, stages, withAlert("select 2"));
+  assertEquals(other.run.results.map(({ status }) => status), ["cached", "done", "cached"]);
+  assertEquals(other.run.results[1].reason, "plugins changed");
+});
+
 Deno.test("openRun() takes a stage's code from its module", async () => {
   const dir = await Deno.makeTempDir();
   await using store = await openStore(":memory:");
