@@ -128,7 +128,10 @@ const commands: Readonly<Record<string, Command>> = {
   alerts: {
     usage: "deno task alerts [NAME…] [options]",
     summary: "evaluates the SQL alerts and shows what fires",
-    options: { ...configOptions },
+    options: {
+      ...configOptions,
+      model: { type: "string", value: "REF", about: "alias or version; default production" },
+    },
     examples: ["deno task alerts", "deno task alerts data_drift"],
     positionals: [0, 100],
     load: () => import("./commands/alerts.ts"),
@@ -146,7 +149,7 @@ const commands: Readonly<Record<string, Command>> = {
     load: () => import("./commands/judge.ts"),
   },
   models: {
-    usage: "deno task models [list|show REF|history|promote REF ALIAS|rollback ALIAS] [options]",
+    usage: "deno task models [list|show REF|history|promote REF ALIAS|rollback [ALIAS]] [options]",
     summary: "shows versions and aliases, and moves aliases",
     options: {
       ...configOptions,
@@ -217,7 +220,7 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args;
+  const [name, ...rest] = args[0] === "help" && args.length > 1 ? [args[1], "--help"] : args;
   if (name === undefined || name === "--help" || name === "-h" || name === "help") {
     await write(Deno.stdout, describeCommands());
     return 0;

@@ -28,6 +28,8 @@ export interface ProjectOptions extends ConfigOptions {
   readonly baseDir?: string;
   /** DuckDB file instead of the config's, or `:memory:`. */
   readonly store?: string;
+  /** Leaves no trace: a store whose file is not there yet is an empty one in memory. */
+  readonly isTrial?: boolean;
   /** Whether the store's file may be created; default true. */
   readonly create?: boolean;
 }
@@ -81,7 +83,11 @@ export async function openProject(options: ProjectOptions = {}): Promise<Project
   const config = await openConfig(options);
   const plugins = await openPlugins(config.plugins, options.plugins, options.baseDir);
   checkStages(stages, config, plugins);
-  const store = await openStore(config.store, { create: options.create ?? true });
+  const isMissing = options.isTrial === true &&
+    !await Deno.stat(config.store).then(() => true, () => false);
+  const store = await openStore(isMissing ? ":memory:" : config.store, {
+    create: options.create ?? true,
+  });
   let app: Promise<GeophoneApp> | undefined;
   const request = async (path: string, init?: RequestInit) => {
     app ??= openApp({ config, store });

@@ -3,7 +3,7 @@ import type { Arguments } from "../cli.ts";
 import { openProject } from "../run.ts";
 import { deliverFindings, evaluateAlerts } from "../runtime/alert_engine.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
-import { choosePlugins, projectOptions } from "./options.ts";
+import { choosePlugins, chooseVersion, projectOptions } from "./options.ts";
 
 /** Evaluates alerts, delivers new findings to the configured sinks, and prints the states. */
 export async function run(args: Arguments): Promise<number> {
@@ -12,7 +12,8 @@ export async function run(args: Arguments): Promise<number> {
   const alerts = args.positionals.length > 0
     ? choosePlugins(plugins, "alert", args.positionals)
     : plugins.list("alert");
-  const outcomes = await evaluateAlerts(store, alerts);
+  const { model, version, note } = await chooseVersion(project, args);
+  const outcomes = await evaluateAlerts(store, alerts, { model, version });
   const { sinks } = config.sections.monitoring as { readonly sinks: readonly string[] };
   const failures = await deliverFindings(
     sinks.map((name) => plugins.get("sink", name)),
@@ -21,9 +22,17 @@ export async function run(args: Arguments): Promise<number> {
   );
   const isBroken = outcomes.some(({ state }) => state === "error") || failures.size > 0;
   if (args.options.json === true) {
-    print(JSON.stringify({ alerts: outcomes, failed_sinks: Object.fromEntries(failures) }));
+    print(
+      JSON.stringify({
+        model,
+        version,
+        alerts: outcomes,
+        failed_sinks: Object.fromEntries(failures),
+      }),
+    );
     return isBroken ? 1 : 0;
   }
+  if (note !== null) print(`note: ${note}\n`);
   print(formatTable(
     ["alert", "state", "severity", "findings", "summary"],
     outcomes.map(({ alert, state, severity, findingCount, summary, error }) => [

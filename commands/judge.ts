@@ -1,11 +1,10 @@
 /** `deno task judge [JUDGE…]`. */
 import type { Arguments } from "../cli.ts";
 import { judgeSample } from "../judges/judging.ts";
-import { deployedAlias, judgingParams, openProject } from "../run.ts";
+import { judgingParams, openProject } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { currentVersion, resolveVersion } from "../runtime/model_registry.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
-import { choosePlugins, projectOptions, readNumber, readText } from "./options.ts";
+import { choosePlugins, chooseVersion, projectOptions, readNumber } from "./options.ts";
 
 /** Judges what is sampled and not judged yet; 1 when no judge could answer. */
 export async function run(args: Arguments): Promise<number> {
@@ -20,10 +19,7 @@ export async function run(args: Arguments): Promise<number> {
   }
   const names = args.positionals.length > 0 ? args.positionals : params.judges;
   const judges = choosePlugins(plugins, "judge", names);
-  const isReleased = await currentVersion(store, config.name, "production") !== null;
-  const reference = readText(args.options.model) ??
-    (isReleased ? "production" : deployedAlias(config));
-  const version = await resolveVersion(store, config.name, reference);
+  const version = await chooseVersion(project, args);
   const summaries = await judgeSample(store, {
     judges,
     model: version.model,
@@ -37,6 +33,7 @@ export async function run(args: Arguments): Promise<number> {
     print(JSON.stringify({ model: version.model, version: version.version, judges: summaries }));
     return isUnanswered ? 1 : 0;
   }
+  if (version.note !== null) print(`note: ${version.note}`);
   print(`${version.model} version ${version.version}, sampling rate ${rate}\n`);
   print(formatTable(
     ["judge", "status", "scored", "abstained", "errors", "mean", "implausible", "left", "detail"],

@@ -2,7 +2,8 @@
 import type { Arguments } from "../cli.ts";
 import type { Kinds, Plugin, Plugins } from "../plugins/plugin.ts";
 import { suggest, UsageError } from "../runtime/errors.ts";
-import type { ProjectOptions } from "../run.ts";
+import { currentVersion, type ModelVersion, resolveVersion } from "../runtime/model_registry.ts";
+import { deployedAlias, type Project, type ProjectOptions } from "../run.ts";
 
 /** Reads the options that choose a config. */
 export function projectOptions({ options }: Arguments): ProjectOptions {
@@ -58,4 +59,34 @@ export function choosePlugins<K extends keyof Kinds>(
 ): Plugin<K>[] {
   const known = plugins.list(kind).map((plugin) => plugin.name);
   return names.map((name) => plugins.get(kind, checkName(kind, name, known)));
+}
+
+/** The version that a command works with, and how it came to it. */
+export interface ChosenVersion extends ModelVersion {
+  /** What a person should know: that the version was never released. */
+  readonly note: string | null;
+}
+
+/**
+ * Gives the version that `--model` names; without it the one in production, else the deployed one,
+ * with a note that says so.
+ * @throws {UsageError} when there is none.
+ */
+export async function chooseVersion(
+  { store, config }: Project,
+  { options }: Arguments,
+): Promise<ChosenVersion> {
+  const given = readText(options.model);
+  if (given !== undefined) {
+    return { ...await resolveVersion(store, config.name, given), note: null };
+  }
+  if (await currentVersion(store, config.name, "production") !== null) {
+    return { ...await resolveVersion(store, config.name, "production"), note: null };
+  }
+  const alias = deployedAlias(config);
+  const version = await resolveVersion(store, config.name, alias);
+  return {
+    ...version,
+    note: `${config.name} has no released version; this is ${alias}, version ${version.version}`,
+  };
 }

@@ -2,7 +2,7 @@
 import type { Arguments } from "../cli.ts";
 import { openProject, type Project } from "../run.ts";
 import { describeError, UsageError } from "../runtime/errors.ts";
-import { PipelineStop, type Run, type Selection } from "../runtime/runner.ts";
+import { PipelineStop, type Run, type Selection, StageError } from "../runtime/runner.ts";
 import { createReporter, formatCount, formatTable, print } from "../runtime/terminal.ts";
 import { formatInterval, type Report } from "../stages/evaluation.ts";
 import { runPipeline, stages } from "../stages/mod.ts";
@@ -22,7 +22,10 @@ export async function run(args: Arguments): Promise<number> {
 export async function runSelection(args: Arguments, selection: Selection): Promise<number> {
   const start = performance.now();
   const isJson = args.options.json === true;
-  await using project = await openProject(projectOptions(args));
+  await using project = await openProject({
+    ...projectOptions(args),
+    isTrial: selection.isDryRun === true,
+  });
   const { config } = project;
   if (!isJson) print(`${config.name} · ${config.environment} · store ${config.store}\n`);
   const run = await project.openRun({
@@ -44,7 +47,7 @@ export async function runSelection(args: Arguments, selection: Selection): Promi
       run_id: run.id,
       status: failure === undefined || isStopped ? "done" : "failed",
       error: failure === undefined || isStopped ? null : describeError(failure),
-      resume: failure === undefined || isStopped ? null : resumeCommand(args, run),
+      resume: failure instanceof StageError ? resumeCommand(args, run) : null,
       seconds,
       stages: run.results,
       findings: run.findings,
@@ -52,11 +55,13 @@ export async function runSelection(args: Arguments, selection: Selection): Promi
     return failure === undefined || isStopped ? 0 : 1;
   }
   if (failure !== undefined && !isStopped) {
-    print(`\nTo go on where it stopped: ${resumeCommand(args, run)}`);
+    if (failure instanceof StageError) {
+      print(`\nTo go on where it stopped: ${resumeCommand(args, run)}`);
+    }
     throw failure;
   }
   if (selection.isDryRun) return 0;
-  if (!isStopped) await printSummary(project, run);
+  if (!isStopped) await printSummary(project, run, args);
   print(`\nrun ${run.id} took ${seconds.toFixed(1)} s`);
   return 0;
 }
@@ -80,19 +85,45 @@ function selectStages({ options }: Arguments): Selection {
 /** The exact command that goes on where this run stopped. */
 function resumeCommand({ options }: Arguments, run: Run): string {
   const failed = run.results.at(-1)?.stage ?? stages[0].name;
-  const flags = Object.entries(options).flatMap(([name, value]) => {
-    if (["from", "to", "only", "json", "debug", "dry-run"].includes(name)) return [];
+  const flags = repeatFlags(
+    options,
+    (name) => !["from", "to", "only", "json", "debug", "dry-run"].includes(name),
+  );
+  return ["deno task pipeline", ...flags, `--from ${failed}`].join(" ");
+}
+
+/** What to type next: serve what was released, or look closer at what was not. */
+function nextCommand({ options }: Arguments, { isPassed, checks }: Release): string {
+  const flags = repeatFlags(options, (name) => ["config", "env", "set"].includes(name));
+  const command = (name: string) => ["deno task", name, ...flags].join(" ");
+  if (isPassed) return command("serve");
+  const trainer = checks.find(({ betterTrainer }) => betterTrainer !== undefined)?.betterTrainer;
+  return trainer === undefined
+    ? `${command("models")} show challenger, then mend what the gate names`
+    : `${
+      command("pipeline")
+    } --set training.trainer=${trainer} --set training.params={}: it did better`;
+}
+
+function repeatFlags(
+  options: Arguments["options"],
+  isWanted: (name: string) => boolean,
+): string[] {
+  return Object.entries(options).filter(([name]) => isWanted(name)).flatMap(([name, value]) => {
     if (value === true) return [`--${name}`];
     return [value].flat().map((text) => `--${name} ${quoteArgument(String(text))}`);
   });
-  return ["deno task pipeline", ...flags, `--from ${failed}`].join(" ");
 }
 
 function quoteArgument(text: string): string {
   return /^[\w./=:@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-async function printSummary({ store, config }: Project, run: Run): Promise<void> {
+async function printSummary(
+  { store, config }: Project,
+  run: Run,
+  args: Arguments,
+): Promise<void> {
   const outputs = new Map(
     (await store.query<{ stage: string; output: string }>(
       `select stage, output from core.stage_runs where name = ? and status = 'done'
@@ -112,7 +143,9 @@ model     ${release.model} version ${release.version}, ${
 data      ${formatCount(report.rows)} rows of ${report.classes.length} classes: ${
     report.scores.classes.map(({ name, support }) => `${name} ${formatCount(support)}`).join(", ")
   }
-scores    ${report.split.folds} ${report.split.kind} folds, 95 % intervals over blocks
+scores    ${report.split.folds} ${report.split.kind} folds, 95 % intervals over ${
+    unitOfSplit(report)
+  }
 `);
   const rows = [{ trainer: report.trainer, scores: report.scores }, ...report.baselines];
   print(indent(formatTable(
@@ -146,7 +179,12 @@ judges    ${
 store     ${config.store} (everything above is rows: deno task sql "from models")${
     isAllCached ? "\ncache     nothing has changed: all stages were served from the cache" : ""
   }
-next      deno task serve`);
+next      ${nextCommand(args, release)}`);
+}
+
+/** What the bootstrap draws with replacement. */
+function unitOfSplit({ split }: Report): string {
+  return { blocked: "blocks", group: "groups", stratified: "rows" }[split.kind];
 }
 
 function indent(text: string): string {

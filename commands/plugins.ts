@@ -4,6 +4,7 @@ import { kinds, type Plugin } from "../plugins/plugin.ts";
 import { openPlugins, sections } from "../run.ts";
 import { loadConfig } from "../runtime/config.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
+import { describeParams } from "./params.ts";
 import { checkName, projectOptions } from "./options.ts";
 
 /** Lists plugins by kind and name. */
@@ -20,4 +21,10 @@ export async function run(args: Arguments): Promise<void> {
     ["kind", "name", "summary"],
     rows.map(({ kind, name, summary }) => [kind, name, summary]),
   ));
+  if (kind === undefined) return;
+  for (const plugin of rows) {
+    if (!("params" in plugin)) continue;
+    const lines = describeParams(plugin.params);
+    if (lines.length > 0) print(`\nParameters of ${plugin.name}:\n${lines.join("\n")}`);
+  }
 }

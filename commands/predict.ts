@@ -1,21 +1,18 @@
 /** `deno task predict IN OUT`. */
 import type { Arguments } from "../cli.ts";
-import { deployedAlias, openProject } from "../run.ts";
-import { currentVersion, loadModel, resolveVersion } from "../runtime/model_registry.ts";
+import { openProject } from "../run.ts";
+import { loadModel } from "../runtime/model_registry.ts";
 import { predictFile } from "../runtime/predict_file.ts";
 import { Predictor } from "../runtime/predictor.ts";
 import { formatCount, print } from "../runtime/terminal.ts";
-import { projectOptions, readText } from "./options.ts";
+import { chooseVersion, projectOptions } from "./options.ts";
 
 /** Predicts a table and writes it with the answers. */
 export async function run(args: Arguments): Promise<void> {
   const [input, output] = args.positionals;
   await using project = await openProject({ ...projectOptions(args), create: false });
   const { config, store, plugins } = project;
-  const isReleased = await currentVersion(store, config.name, "production") !== null;
-  const reference = readText(args.options.model) ??
-    (isReleased ? "production" : deployedAlias(config));
-  const version = await resolveVersion(store, config.name, reference);
+  const version = await chooseVersion(project, args);
   const predictor = await Predictor.open(await loadModel(store, version), { threads: 2 });
   const { group, features } = config.sections.preprocessing as {
     readonly group: string;
@@ -33,6 +30,7 @@ export async function run(args: Arguments): Promise<void> {
         JSON.stringify({ output, rows, missing, counts, findings, version: version.version }),
       );
     }
+    if (version.note !== null) print(`note: ${version.note}`);
     for (const { severity, message } of findings) print(`${severity}: ${message}`);
     if (missing.length > 0) {
       print(`warning: ${input} lacks ${missing.join(", ")}: counted as missing`);

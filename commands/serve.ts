@@ -1,9 +1,11 @@
 /** `deno task serve`. */
 import type { Arguments } from "../cli.ts";
 import { deployedAlias, openProject } from "../run.ts";
+import { UsageError } from "../runtime/errors.ts";
+import { print } from "../runtime/terminal.ts";
 import { serve } from "../server.ts";
 import type { ServingParams } from "../serving/params.ts";
-import { projectOptions, readNumber, readText } from "./options.ts";
+import { chooseVersion, projectOptions, readNumber, readText } from "./options.ts";
 
 /** Serves until a signal arrives, then drains. */
 export async function run(args: Arguments): Promise<void> {
@@ -11,6 +13,8 @@ export async function run(args: Arguments): Promise<void> {
   const { config, store } = project;
   const serving = config.sections.serving as ServingParams;
   const host = readText(args.options.host);
+  const { note } = await chooseVersion(project, args).catch(() => ({ note: null }));
+  if (note !== null) print(`note: ${note}`);
   const served = await serve({
     store,
     model: config.name,
@@ -18,8 +22,15 @@ export async function run(args: Arguments): Promise<void> {
     serving: {
       ...serving,
       ...(host === undefined ? {} : { host }),
-      ...(args.options.port === undefined ? {} : { port: readNumber("port", args.options.port) }),
+      ...(args.options.port === undefined ? {} : { port: readPort(args.options.port) }),
     },
   });
   await served.finished;
+}
+
+/** Port 0 lets the system choose one. */
+function readPort(value: unknown): number {
+  const port = readNumber("port", value);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
+  throw new UsageError(`Cannot use --port ${value}: it must be an integer from 0 to 65535`);
 }

@@ -3,7 +3,7 @@ import type { Arguments } from "../cli.ts";
 import { loadStorePath } from "./store_path.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { openStore, type ReadResult } from "../runtime/store.ts";
-import { formatTable, print } from "../runtime/terminal.ts";
+import { formatTable, print, printError } from "../runtime/terminal.ts";
 import { readNumber } from "./options.ts";
 
 /** Rows shown unless --limit says otherwise. */
@@ -21,6 +21,9 @@ export async function run(args: Arguments): Promise<void> {
   }
   await using store = await openStore(await loadStorePath(args), { create: false, publish: false });
   const result = await store.queryReadOnly(sql, { maxRows });
+  if (result.isTruncated && (options.json === true || options.csv === true)) {
+    printError(`note: only the first ${maxRows} rows; use --limit for more`);
+  }
   if (options.json === true) print(formatJson(result));
   else if (options.csv === true) print(formatCsv(result));
   else {

@@ -7,7 +7,7 @@
  */
 import type { Finding, Plugin, Severity } from "../plugins/plugin.ts";
 import { describeError } from "./errors.ts";
-import type { Store } from "./store.ts";
+import type { ReadLimits, Store } from "./store.ts";
 
 /** State of an alert after an evaluation. */
 export type AlertState = "ok" | "firing" | "no_data" | "error";
@@ -30,33 +30,44 @@ export interface AlertOutcome {
 /** Most findings one evaluation keeps. */
 export const MAX_FINDINGS = 100;
 
+/** Whose rows the alerts look at, and for how long. */
+export interface AlertOptions {
+  readonly model: string;
+  readonly version: number;
+  /** A query that runs longer is the state `error`; default 10,000. */
+  readonly timeoutMs?: number;
+}
+
 /**
- * Evaluates the alerts in order, records every outcome, and gives them. A query that runs longer than
- * `timeoutMs` (default 10,000) is the state `error`.
+ * Evaluates the alerts in order on the rows of one model version, records every outcome, and gives
+ * them. The views that a query names show that version's rows only.
  */
 export async function evaluateAlerts(
   store: Store,
   alerts: readonly Plugin<"alert">[],
-  { timeoutMs = 10_000 }: { readonly timeoutMs?: number } = {},
+  { model, version, timeoutMs = 10_000 }: AlertOptions,
 ): Promise<AlertOutcome[]> {
-  const previous = new Map(
-    (await store.query<{ alert: string; state: AlertState }>("select alert, state from alerts"))
-      .map((row) => [row.alert, row.state]),
+  const states = await store.query<{ alert: string; state: AlertState }>(
+    "select alert, state from alerts where model = ?",
+    [model],
   );
+  const previous = new Map(states.map((row) => [row.alert, row.state]));
   const outcomes: AlertOutcome[] = [];
   for (const alert of alerts) {
     const start = performance.now();
     const outcome = await evaluate(store, alert, {
       previous: previous.get(alert.name) ?? null,
-      timeoutMs,
+      limits: { timeoutMs, maxRows: MAX_FINDINGS, scope: { model, version } },
     });
     outcomes.push(outcome);
     await store.transaction([{
       sql: `insert into core.alert_log
-          (alert, severity, state, previous_state, findings, finding_count, error, ms, created_at)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          (alert, model, version, severity, state, previous_state, findings, finding_count, error, ms, created_at)
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       params: [
         outcome.alert,
+        model,
+        version,
         outcome.severity,
         outcome.state,
         outcome.previous,
@@ -74,14 +85,11 @@ export async function evaluateAlerts(
 async function evaluate(
   store: Store,
   alert: Plugin<"alert">,
-  { previous, timeoutMs }: { readonly previous: AlertState | null; readonly timeoutMs: number },
+  { previous, limits }: { readonly previous: AlertState | null; readonly limits: ReadLimits },
 ): Promise<AlertOutcome> {
   const base = { alert: alert.name, severity: alert.severity, summary: alert.summary, previous };
   try {
-    const { columns, rows, isTruncated } = await store.queryReadOnly(alert.sql, {
-      timeoutMs,
-      maxRows: MAX_FINDINGS,
-    });
+    const { columns, rows, isTruncated } = await store.queryReadOnly(alert.sql, limits);
     const findings = rows.map((row) => toFinding(alert, columns, row));
     const state = findings.length > 0 ? "firing" : alert.empty;
     return { ...base, state, findings, findingCount: rows.length + (isTruncated ? 1 : 0) };

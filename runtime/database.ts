@@ -4,9 +4,10 @@
  *
  * @module
  */
-import type { DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from "@duckdb/node-api";
 import { UsageError } from "./errors.ts";
-import { schema, SCHEMA_VERSION } from "./schema.ts";
+import { migrations, SCHEMA_VERSION } from "./schema.ts";
+import { quoteIdentifier, quoteLiteral } from "./sql.ts";
 import type {
   ColumnResult,
   ColumnValues,
@@ -84,13 +85,16 @@ export class HeldDatabase implements Database {
     this.#writer = writer;
   }
 
-  /** Brings an empty file to the current schema and refuses a newer one. */
+  /**
+   * Brings an empty or older file to the current schema, in one transaction: a process that is killed
+   * meanwhile leaves the file as it was.
+   * @throws {Error} when a newer Geophone wrote the file.
+   */
   async migrate(path: string): Promise<void> {
     const [{ count }] = await this.query<{ count: number }>(
       "select count(*) as count from duckdb_tables() where schema_name = 'core' and table_name = 'schema_version'",
     );
-    if (count === 0) return await this.transaction(schema.map((sql) => ({ sql })));
-    const [{ version }] = await this.query<{ version: number }>(
+    const [{ version }] = count === 0 ? [{ version: 0 }] : await this.query<{ version: number }>(
       "select max(version) as version from core.schema_version",
     );
     if (version > SCHEMA_VERSION) {
@@ -98,6 +102,9 @@ export class HeldDatabase implements Database {
         `Cannot open store "${path}": it has schema ${version} and this Geophone knows ${SCHEMA_VERSION}; update Geophone`,
       );
     }
+    const due = migrations.filter((migration) => migration.version > version);
+    if (due.length === 0) return;
+    await this.transaction(due.flatMap(({ statements }) => statements.map((sql) => ({ sql }))));
   }
 
   onCommit(listener: () => void): void {
@@ -166,8 +173,7 @@ export class HeldDatabase implements Database {
   }
 
   async queryReadOnly(sql: string, limits: ReadLimits = {}): Promise<ReadResult> {
-    const timeoutMs = limits.timeoutMs ?? 30_000;
-    const maxRows = limits.maxRows ?? 10_000;
+    const { timeoutMs = 30_000, scope } = limits;
     const connection = await this.#instance.connect();
     let isInterrupted = false;
     const timer = setTimeout(() => {
@@ -176,14 +182,9 @@ export class HeldDatabase implements Database {
     }, timeoutMs);
     try {
       await assertOneSelect(connection, sql);
+      if (scope) await narrowViews(connection, scope);
       await connection.run("begin transaction read only");
-      const reader = await connection.streamAndReadUntil(sql, maxRows + 1);
-      const rows = reader.getRowsJS().map((row) => row.map(toPlain));
-      return {
-        columns: reader.deduplicatedColumnNames(),
-        rows: rows.slice(0, maxRows),
-        isTruncated: rows.length > maxRows,
-      };
+      return await this.#readBounded(await connection.stream(sql), limits);
     } catch (error) {
       if (error instanceof UsageError) throw error;
       if (isInterrupted) {
@@ -193,6 +194,32 @@ export class HeldDatabase implements Database {
     } finally {
       clearTimeout(timer);
       connection.closeSync();
+    }
+  }
+
+  /** Converts value by value, so that a result too large for this process is never held by it. */
+  async #readBounded(
+    result: DuckDBResult,
+    { maxRows = 10_000, maxBytes = DEFAULT_MAX_BYTES }: ReadLimits,
+  ): Promise<ReadResult> {
+    const columns = result.deduplicatedColumnNames();
+    const convert = this.#duckdb.JSDuckDBValueConverter;
+    const rows: unknown[][] = [];
+    let bytes = 0;
+    for (;;) {
+      const chunk = await result.fetchChunk();
+      if (!chunk || chunk.rowCount === 0) return { columns, rows, isTruncated: false };
+      const vectors = columns.map((_, j) => chunk.getColumnVector(j));
+      for (let i = 0; i < chunk.rowCount; i++) {
+        if (rows.length === maxRows) return { columns, rows, isTruncated: true };
+        const row = vectors.map((vector) => {
+          const value = toPlain(convert(vector.getItem(i), vector.type, convert));
+          bytes += measureBytes(value);
+          if (bytes > maxBytes) throw tooLarge(maxBytes);
+          return value;
+        });
+        rows.push(row);
+      }
     }
   }
 
@@ -322,6 +349,47 @@ export class HeldDatabase implements Database {
   }
 }
 
+/** Largest answer of a read-only query unless its caller says otherwise. */
+const DEFAULT_MAX_BYTES = 64 * 2 ** 20;
+
+function tooLarge(maxBytes: number): UsageError {
+  return new UsageError(
+    `Cannot answer the query: its result is larger than ${
+      Math.floor(maxBytes / 2 ** 20)
+    } MiB; aggregate, select fewer columns or use limit`,
+  );
+}
+
+/** Bytes of a plain value, near enough for a limit. */
+function measureBytes(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (value instanceof Uint8Array) return value.length;
+  if (typeof value !== "object" || value === null) return 8;
+  return Object.entries(value).reduce(
+    (sum, [key, part]) => sum + key.length + measureBytes(part),
+    8,
+  );
+}
+
+/** Views of this connection alone that hide the documented ones and show one model's rows. */
+async function narrowViews(
+  connection: DuckDBConnection,
+  { model, version }: NonNullable<ReadLimits["scope"]>,
+): Promise<void> {
+  const name = quoteLiteral(model);
+  const database = (await connection.runAndReadAll("select current_database()")).getRowsJS()[0][0];
+  const main = quoteIdentifier(database as string, "main");
+  const ofVersion = `model = ${name} and version = ${Math.trunc(version)}`;
+  await connection.run(`
+    create temp view requests as from ${main}.requests where model = ${name} or model is null;
+    create temp view inferences as from ${main}.inferences where ${ofVersion};
+    create temp view inference_features as from ${main}.inference_features where ${ofVersion};
+    create temp view drift as from ${main}.drift where ${ofVersion};
+    create temp view judgements as
+      from ${main}.judgements j semi join temp.inferences i
+      on j.request_id = i.request_id and j.row = i.row`);
+}
+
 async function assertOneSelect(connection: DuckDBConnection, sql: string): Promise<void> {
   if (sql.replace(/--.*$/gm, "").trim() === "") {
     throw new UsageError("Cannot run an empty query: give exactly one SELECT");
@@ -342,7 +410,8 @@ async function assertOneSelect(connection: DuckDBConnection, sql: string): Promi
   );
   const tree = JSON.parse(reader.getRowsJS()[0][0] as string);
   if (tree.error) {
-    throw new UsageError(`Cannot run the query: only SELECT is allowed (${tree.error_message})`);
+    const reason = /only select/i.test(tree.error_message) ? "" : ` (${tree.error_message})`;
+    throw new UsageError(`Cannot run the query: only SELECT is allowed${reason}`);
   }
   const refused = findFileAccess(tree);
   if (refused) {

@@ -178,7 +178,8 @@ export async function setAlias(store: Store, change: AliasChange): Promise<void>
 }
 
 /**
- * Points an alias back at the version it had before its last change; gives that version.
+ * Points an alias back at the version it served before; gives that version. A second call goes one
+ * further back, and never forward to a version that was rolled back.
  * @throws {UsageError} when the alias has no earlier version.
  */
 export async function rollbackAlias(
@@ -187,18 +188,26 @@ export async function rollbackAlias(
   alias: string,
   reason: string,
 ): Promise<number> {
-  const [last] = await store.query<{ from_version: number | null }>(
-    "select from_version from core.alias_log where model = ? and alias = ? order by change desc limit 1",
+  const changes = await store.query<{ to_version: number | null }>(
+    "select to_version from core.alias_log where model = ? and alias = ? order by change",
     [model, alias],
   );
-  if (!last || last.from_version === null) {
-    if (!last) await resolveVersion(store, model, `@${alias}`);
+  if (changes.length === 0) await resolveVersion(store, model, `@${alias}`);
+  const served: number[] = [];
+  for (const { to_version: version } of changes) {
+    if (version === null) continue;
+    // A move to the version before is a way back, not a step on.
+    if (served.at(-2) === version) served.pop();
+    else served.push(version);
+  }
+  const earlier = served.at(-2);
+  if (earlier === undefined) {
     throw new UsageError(
       `Cannot roll back "${model}@${alias}": it has no earlier version; see "deno task models history"`,
     );
   }
-  await setAlias(store, { model, alias, version: last.from_version, reason });
-  return last.from_version;
+  await setAlias(store, { model, alias, version: earlier, reason });
+  return earlier;
 }
 
 /** Version an alias pointed to at `time`, or `null`: "what was production then". */

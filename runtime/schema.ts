@@ -1,21 +1,29 @@
 /**
  * The tables and documented views of a store. Tables live in schema `core`; the views in `main` are
- * what people and alerts query. Everything but `core.runs` and `core.stage_runs` is append-only.
+ * what people and alerts query. What was measured, logged, predicted or decided is append-only; rows
+ * that describe a thing's state now (runs, experiments, descriptions, artifact paths) are updated.
+ *
+ * A store is brought forward by the {@linkcode migrations} it has not had yet, in one transaction.
+ * A migration that a release has shipped is never edited: what changes is a new one.
  *
  * @module
  */
+import { trackingSchema } from "./schema_tracking.ts";
 
-/** Number of the newest schema this code knows; a store of a higher number is refused. */
-export const SCHEMA_VERSION = 1;
+/** Statements that bring a store of the version before to `version`. */
+export interface Migration {
+  readonly version: number;
+  readonly statements: readonly string[];
+}
 
-/** Statements that bring an empty store to {@linkcode SCHEMA_VERSION}. */
-export const schema: readonly string[] = [
+/** What a store of version 1 has: runs, artifacts, the model registry, inferences, alerts. */
+const firstSchema: readonly string[] = [
   "create schema if not exists core",
   "create schema if not exists bronze",
   "create schema if not exists silver",
   "create schema if not exists gold",
   "create table core.schema_version (version integer not null)",
-  `insert into core.schema_version values (${SCHEMA_VERSION})`,
+  "insert into core.schema_version values (1)",
 
   `create table core.runs (
     run_id varchar not null, name varchar not null, environment varchar not null, seed bigint not null,
@@ -70,6 +78,7 @@ export const schema: readonly string[] = [
   "create sequence core.alert_evaluation",
   `create table core.alert_log (
     evaluation bigint primary key default nextval('core.alert_evaluation'), alert varchar not null,
+    model varchar not null, version integer not null,
     severity varchar not null, state varchar not null, previous_state varchar, findings json not null,
     finding_count integer not null, error varchar, ms double not null, created_at timestamp not null)`,
 
@@ -106,6 +115,15 @@ export const schema: readonly string[] = [
   "create view drift as select * from core.drift",
   `create view alerts as
     select * exclude (evaluation) from core.alert_log
-    qualify row_number() over (partition by alert order by evaluation desc) = 1`,
+    qualify row_number() over (partition by model, alert order by evaluation desc) = 1`,
   "create view alert_history as select * from core.alert_log",
 ];
+
+/** Every migration, the oldest first. */
+export const migrations: readonly Migration[] = [
+  { version: 1, statements: firstSchema },
+  { version: 2, statements: trackingSchema },
+];
+
+/** Number of the newest schema this code knows; a store of a higher number is refused. */
+export const SCHEMA_VERSION = migrations[migrations.length - 1].version;

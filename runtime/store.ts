@@ -54,6 +54,10 @@ export interface ReadLimits {
   readonly timeoutMs?: number;
   /** Rows; default 10,000. */
   readonly maxRows?: number;
+  /** Size of all values together; default 64 MiB. More is an error, not a part. */
+  readonly maxBytes?: number;
+  /** Shows only this model version's rows in the views, and requests that reached no model. */
+  readonly scope?: { readonly model: string; readonly version: number };
 }
 
 /** Rows of a read-only query, and whether more were left out. */

@@ -9,6 +9,11 @@ export function print(text: string): void {
   writeAll(Deno.stdout, `${text}\n`);
 }
 
+/** Writes a note to standard error, beside an answer that a program reads. */
+export function printError(text: string): void {
+  writeAll(Deno.stderr, `${text}\n`);
+}
+
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = encoder.encode(text);
   try {

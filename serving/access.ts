@@ -39,10 +39,14 @@ export class Access {
 
   /**
    * Gives the name of the caller, `null` when nobody needs one.
-   * @throws {HttpError} 401 without a key, 403 with a wrong one.
+   * @throws {HttpError} 401 without a key, 403 with a wrong one; without keys 403 when a web page of
+   * another origin asks, since its visitor did not.
    */
   check(headers: Headers): string | null {
-    if (this.#digest === null) return null;
+    if (this.#digest === null) {
+      refuseOtherOrigin(headers);
+      return null;
+    }
     const given = headers.get("x-api-key") ??
       /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
     if (given === undefined) {
@@ -69,6 +73,18 @@ export class Access {
       "forbidden",
     );
   }
+}
+
+/** A browser names the page that asks; programs do not, and a page of this server has its host. */
+function refuseOtherOrigin(headers: Headers): void {
+  const origin = headers.get("origin");
+  if (origin === null) return;
+  const host = URL.parse(origin)?.host;
+  if (host !== undefined && host === headers.get("host")) return;
+  throw new HttpError(
+    `Cannot answer a page of another origin: set ${API_KEY_VARIABLE} and send the key`,
+    "forbidden",
+  );
 }
 
 /** Digests have one length, so that a comparison tells nothing about the key's. */

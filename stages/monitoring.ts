@@ -89,7 +89,7 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
     });
     reportJudges(judges, context);
     context.progress(0.9, "alerts");
-    const alerts = await runAlerts(params, context);
+    const alerts = await runAlerts(registered, params, context);
     return { scored, drift, alerts, judges };
   },
   describe: ({ scored, drift, alerts, judges }) => {
@@ -284,10 +284,12 @@ function chooseAlerts({ alerts }: z.infer<typeof Params>, plugins: Plugins): Plu
 }
 
 async function runAlerts(
+  { model, version }: Deployment["registered"],
   params: z.infer<typeof Params>,
   context: Context,
 ): Promise<MonitoringState["alerts"]> {
-  const outcomes = await evaluateAlerts(context.store, chooseAlerts(params, context.plugins));
+  const alerts = chooseAlerts(params, context.plugins);
+  const outcomes = await evaluateAlerts(context.store, alerts, { model, version });
   for (const outcome of outcomes) {
     if (outcome.state === "error") {
       context.report({

@@ -10,8 +10,10 @@ const Params = z.strictObject({
   alias: z.string().default("production").describe("alias that a passed gate moves"),
   minMacroF1: z.number().min(0).max(1).default(0)
     .describe("lower bound of macro-F1's interval must reach this"),
-  beatBaselinesBy: z.enum(["logLoss", "macroF1", "accuracy", "nothing"]).default("logLoss")
-    .describe("metric whose paired interval must show the model ahead of every baseline"),
+  metric: z.enum(["logLoss", "macroF1", "accuracy"]).default("logLoss")
+    .describe("metric of the comparison with the baselines, by its paired interval"),
+  mustBeat: z.array(z.string()).default(["prior"])
+    .describe("baselines that the model must be ahead of; no other may be ahead of the model"),
   maxRegression: z.number().min(0).max(1).default(0.02)
     .describe("how far macro-F1 may fall below the version in production"),
   blockingSeverity: z.enum(["warning", "error", "critical", "never"]).default("critical")
@@ -25,6 +27,8 @@ export interface GateCheck {
   readonly isPassed: boolean;
   /** The numbers behind it. */
   readonly reason: string;
+  /** The trainer that did better, where that is the finding. */
+  readonly betterTrainer?: string;
 }
 
 /** Outcome of the gate. */
@@ -56,7 +60,7 @@ export const release = defineStage<
     const previous = await currentVersion(store, version.model, params.alias);
     const checks = [
       checkScore(version, params.minMacroF1),
-      ...checkBaselines(version, params.beatBaselinesBy),
+      ...checkBaselines(version, params),
       await checkRegression(context.store, version, previous, params.maxRegression),
       checkAlerts(state, params.blockingSeverity),
     ];
@@ -104,20 +108,25 @@ function checkScore({ report }: Registered, minimum: number): GateCheck {
 
 function checkBaselines(
   { report }: Registered,
-  metric: "logLoss" | "macroF1" | "accuracy" | "nothing",
+  { metric, mustBeat }: z.infer<typeof Params>,
 ): GateCheck[] {
-  if (metric === "nothing") return [];
+  // Of the log-loss, less is better.
+  const sign = metric === "logLoss" ? -1 : 1;
   return report.baselines.map(({ trainer, difference }) => {
     const { difference: value, low, high } = difference[metric] ??
       { difference: null, low: null, high: null };
-    // Of the log-loss, less is better.
-    const isPassed = metric === "logLoss" ? high !== null && high < 0 : low !== null && low > 0;
+    const [worst, best] = [low, high].map((end) => end === null ? null : sign * end)
+      .sort((a, b) => (a ?? 0) - (b ?? 0));
+    const isAhead = worst !== null && worst > 0;
+    const isBehind = best === null || best < 0;
+    const isNeeded = mustBeat.includes(trainer);
     return {
-      check: `beats_${trainer}`,
-      isPassed,
+      check: `${isNeeded ? "beats" : "not_behind"}_${trainer}`,
+      isPassed: isNeeded ? isAhead : !isBehind,
       reason: `${metricNames[metric]} ${format(value, true)} against ${trainer} [${
         format(low, true)
       }, ${format(high, true)}]`,
+      ...(isBehind ? { betterTrainer: trainer } : {}),
     };
   });
 }

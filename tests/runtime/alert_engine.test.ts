@@ -19,6 +19,8 @@ function makeAlert(
   };
 }
 
+const scope = { model: "rocks", version: 1 };
+
 const QUIET = "select 1 as n where false";
 
 /** Three joins of a million rows: it cannot end in this century. */
@@ -35,7 +37,9 @@ Deno.test("evaluateAlerts() gives each alert its state and records it with the s
     makeAlert("last", "select 'x' as subject, 1.23456789 as ratio, [1, 2] as list"),
   ];
   const states = async () =>
-    (await evaluateAlerts(store, alerts)).map(({ previous, state }) => `${previous} ${state}`);
+    (await evaluateAlerts(store, alerts, scope)).map(({ previous, state }) =>
+      `${previous} ${state}`
+    );
   assertEquals(await states(), ["null ok", "null no_data", "null error", "null firing"]);
   await store.query("insert into level values (2)");
   assertEquals(await states(), ["ok firing", "no_data no_data", "error error", "firing firing"]);
@@ -62,7 +66,7 @@ Deno.test("evaluateAlerts() makes a finding of each row when the query has a mes
     }),
     makeAlert("b", "select 0.123456 as ratio, 7 as n, null as none, [1, 2] as list"),
     makeAlert("c", "select '' as message"),
-  ]);
+  ], scope);
   assertEquals(findings, [{
     check: "alert:a",
     severity: "critical",
@@ -83,7 +87,7 @@ Deno.test("evaluateAlerts() keeps a hundred findings and says when there were mo
   const outcomes = await evaluateAlerts(store, [
     makeAlert("full", `select range as n from range(${MAX_FINDINGS})`),
     makeAlert("over", "select range as n from range(100000)"),
-  ]);
+  ], scope);
   assertEquals(
     outcomes.map(({ findings, findingCount }) => [findings.length, findingCount]),
     [[100, 100], [100, 101]],
@@ -96,7 +100,7 @@ Deno.test("evaluateAlerts() ends a runaway query with state error and evaluates 
   const [runaway, next] = await evaluateAlerts(
     store,
     [makeAlert("runaway", RUNAWAY), makeAlert("next", "select 1 as n")],
-    { timeoutMs: 200 },
+    { ...scope, timeoutMs: 200 },
   );
   assert(performance.now() - start < 5_000);
   assertEquals([runaway.state, runaway.error, runaway.findings], [
@@ -117,7 +121,7 @@ Deno.test("evaluateAlerts() gives state error when a query is no SELECT, reads a
     makeAlert("file", "select * from read_csv('/etc/passwd')"),
     makeAlert("cast", "select case when range > 5000 then error('boom') end from range(9000)"),
     makeAlert("syntax", "selec 1"),
-  ]);
+  ], scope);
   for (const { state, error, findingCount } of outcomes) {
     assertEquals([state, findingCount], ["error", 0]);
     assert(error!.startsWith("Cannot "), error);
@@ -148,7 +152,11 @@ Deno.test("deliverFindings() delivers only what began to fire, to every sink", a
   const { signal } = new AbortController();
   const deliver = async () => {
     received.forEach((list) => list.length = 0);
-    const failures = await deliverFindings(sinks, await evaluateAlerts(store, alerts), signal);
+    const failures = await deliverFindings(
+      sinks,
+      await evaluateAlerts(store, alerts, scope),
+      signal,
+    );
     assertEquals(failures.size, 0);
     assertEquals(received[0], received[1]);
     return [...received[0]];
@@ -166,7 +174,7 @@ Deno.test("deliverFindings() delivers only what began to fire, to every sink", a
 
 Deno.test("deliverFindings() gives back failures by name and goes on with other sinks", async () => {
   await using store = await openStore(":memory:");
-  const outcomes = await evaluateAlerts(store, [makeAlert("a", "select 1 as n")]);
+  const outcomes = await evaluateAlerts(store, [makeAlert("a", "select 1 as n")], scope);
   const received: Finding[] = [];
   const failures = await deliverFindings(
     [
@@ -191,7 +199,7 @@ Deno.test("deliverFindings() gives back failures by name and goes on with other 
 
 Deno.test("deliverFindings() calls no sink when nothing began to fire", async () => {
   await using store = await openStore(":memory:");
-  const outcomes = await evaluateAlerts(store, [makeAlert("quiet", QUIET)]);
+  const outcomes = await evaluateAlerts(store, [makeAlert("quiet", QUIET)], scope);
   let calls = 0;
   const sink = makeSink("counts", () => {
     calls++;

@@ -153,6 +153,17 @@ Deno.test("rollbackAlias() goes back to the version before the last change", asy
   assertEquals(row, { from_version: 3, to_version: 1, reason: "it was worse" });
 });
 
+Deno.test("rollbackAlias() goes further back each time and never forward again", async () => {
+  await using store = await openStore(":memory:");
+  for (const seed of [1, 2, 3]) await register(store, seed);
+  for (const version of [1, 2, 3]) await point(store, version);
+  const rollback = () => rollbackAlias(store, "rocks", "production", "it was worse");
+  assertEquals([await rollback(), await rollback()], [2, 1]);
+  await assertRejects(rollback, UsageError, "it has no earlier version");
+  await point(store, 3);
+  assertEquals(await rollback(), 1);
+});
+
 Deno.test("rollbackAlias() explains when there is no earlier version, alias or model", async () => {
   await using store = await openStore(":memory:");
   await register(store, 1);

@@ -185,3 +185,40 @@ Deno.test("openStore() names the process that holds the file when that offers no
     await using store = await openStore(path);
     assert(store.isOwner);
   }));
+
+Deno.test("queryReadOnly() refuses a result larger than its limit before it is held", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    const large = "select repeat('x', 1000000) as text from range(200)";
+    await assertRejects(() => store.queryReadOnly(large), UsageError, "larger than 64 MiB");
+    const lists = "select range(1000) as list from range(1000)";
+    const limited = () => store.queryReadOnly(lists, { maxBytes: 2 ** 20 });
+    await assertRejects(limited, UsageError, "larger than 1 MiB");
+    assertEquals((await store.queryReadOnly("select 1")).rows, [[1]]);
+  }));
+
+Deno.test("queryReadOnly() shows one model version's rows alone when it has a scope", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    for (const [model, version] of [["a", 1], ["a", 2], ["b", 1], [null, null]] as const) {
+      await store.query(
+        `insert into core.requests by name select ? as request_id, now()::timestamp as request_time,
+           'POST' as method, '/predict' as endpoint, 200 as status_code, ?::varchar as model,
+           ?::integer as version, 1 as row_count, 1.0 as duration_ms`,
+        [`${model}-${version}`, model, version],
+      );
+      if (model === null) continue;
+      await store.query(
+        `insert into core.drift values ('r', ?, ?, 'all', 'GR', 'ks', 0.5, 0.1, true, 10, 10, now()::timestamp)`,
+        [model, version],
+      );
+    }
+    const ask = async (sql: string, scope?: { model: string; version: number }) =>
+      (await store.queryReadOnly(sql, scope ? { scope } : {})).rows.flat();
+    const ids = "select request_id from requests order by all";
+    assertEquals(await ask(ids, { model: "a", version: 2 }), ["a-1", "a-2", "null-null"]);
+    const drift = "select model || version from drift order by all";
+    assertEquals(await ask(drift, { model: "a", version: 2 }), ["a2"]);
+    assertEquals(await ask(drift, { model: "it's", version: 1 }), []);
+    assertEquals(await ask(drift), ["a1", "a2", "b1"]);
+  }));

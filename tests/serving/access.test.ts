@@ -70,3 +70,17 @@ Deno.test("RequestIds.claim() refuses what is no id", async () => {
     assertEquals(assertThrows(() => ids.claim(id), HttpError).status, 400);
   }
 });
+
+Deno.test("Access.check() refuses pages of another origin when there is no key, and asks for it else", () => {
+  const open = new Access(undefined, "127.0.0.1");
+  const headers = (origin: string) => new Headers({ origin, host: "127.0.0.1:8000" });
+  assertEquals(open.check(headers("http://127.0.0.1:8000")), null);
+  for (const origin of ["http://evil.example", "http://127.0.0.1:9000", "null", "x"]) {
+    const refused = assertThrows(() => open.check(headers(origin)), HttpError, "another origin");
+    assertEquals(refused.status, 403);
+  }
+  const keyed = new Access("secret", "127.0.0.1");
+  const given = headers("http://evil.example");
+  given.set("x-api-key", "secret");
+  assertEquals(keyed.check(given)?.startsWith("key-"), true);
+});

@@ -133,6 +133,39 @@ for (
     }));
 }
 
+Deno.test("release() fails a model that a baseline is ahead of, and names the better trainer", () =>
+  withRegistered({}, async (context, version) => {
+    const [prior] = version.report.baselines;
+    const against = (low: number, high: number) => ({
+      ...version,
+      report: {
+        ...version.report,
+        baselines: [{
+          ...prior,
+          trainer: "logistic",
+          difference: { ...prior.difference, logLoss: { difference: 0.1, low, high } },
+        }],
+      },
+    });
+    const decide = (low: number, high: number) =>
+      release.run(
+        { version: against(low, high), state: quiet },
+        release.params.parse({ promote: false }),
+        context,
+      );
+    assertEquals((await decide(-0.05, 0.2)).isPassed, true);
+    const behind = await decide(0.05, 0.2);
+    assertEquals(behind.isPassed, false);
+    assertEquals(behind.checks.find((check) => !check.isPassed)?.betterTrainer, "logistic");
+    const must = release.params.parse({ promote: false, mustBeat: ["logistic"] });
+    const outcome = await release.run(
+      { version: against(-0.05, 0.2), state: quiet },
+      must,
+      context,
+    );
+    assertEquals(outcome.isPassed, false);
+  }));
+
 Deno.test("release() lets a firing warning pass and only decides when promote is off", () =>
   withRegistered({}, async (context, version) => {
     const alerts = [
