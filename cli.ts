@@ -148,6 +148,16 @@ const commands: Readonly<Record<string, Command>> = {
     positionals: [0, 100],
     load: () => import("./commands/judge.ts"),
   },
+  replay: {
+    usage: "deno task replay REQUEST_ID [options]",
+    summary: "repeats a logged request on the model bytes that answered it",
+    options: { ...configOptions },
+    examples: [
+      "deno task replay \"$(deno task -q sql --csv 'select request_id from requests limit 1' | tail -1)\"",
+    ],
+    positionals: [1, 1],
+    load: () => import("./commands/replay.ts"),
+  },
   models: {
     usage: "deno task models [list|show REF|history|promote REF ALIAS|rollback [ALIAS]] [options]",
     summary: "shows versions and aliases, and moves aliases",

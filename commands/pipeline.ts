@@ -158,8 +158,12 @@ scores    ${report.split.folds} ${report.split.kind} folds, 95 % intervals over 
       formatInterval(scores.logLoss),
     ]),
   )));
+  const weakest = [...report.scores.classes].sort((a, b) => (a.recall ?? 0) - (b.recall ?? 0))[0];
   const firing = state.alerts.filter(({ state }) => state === "firing").map(({ alert }) => alert);
   print(`
+weakest   ${weakest.name}: ${(100 * (weakest.recall ?? 0)).toFixed(0)} % of its ${
+    formatCount(weakest.support)
+  } rows are found
 gate      ${
     release.checks.map(({ isPassed, reason }) => `${isPassed ? "pass" : "FAIL"}  ${reason}`)
       .join(`\n${" ".repeat(10)}`)
