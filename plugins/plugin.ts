@@ -37,7 +37,11 @@ export type Column =
  */
 export type SourceTable =
   & { readonly findings: readonly Finding[] }
-  & ({ readonly columns: readonly Column[] } | { readonly select: string });
+  & ({ readonly columns: readonly Column[] } | {
+    readonly select: string;
+    /** The same rows in the same order, every cell as the text in the file, where it has texts. */
+    readonly texts?: string;
+  });
 
 /** Opens one kind of file. */
 export interface Source {

@@ -48,6 +48,33 @@ export interface Failure {
   readonly shown?: NonNullable<Finding["rows"]>;
 }
 
+/**
+ * Gives the offending rows of a failure as words for a terminal, or nothing when it shows none.
+ *
+ * @param order Name of the order column, whose value then stands with each row.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { describeShown } from "./expectations.ts";
+ *
+ * const shown = [{ _source: "a.csv", _row: 4, _order: 12.5, gr: -5 }, { _row: 6, gr: null }];
+ * assertEquals(describeShown(shown, "depth"), "a.csv row 5 (depth 12.5): gr = -5, row 7: gr is missing");
+ * ```
+ */
+export function describeShown(shown: Failure["shown"] = [], order?: string): string {
+  return shown.map(({ _source, _row, _order, ...values }) => {
+    const place = [_source, `row ${Number(_row) + 1}`].filter(Boolean).join(" ");
+    const at = order === undefined || _order === null || _order === undefined
+      ? ""
+      : ` (${order} ${_order})`;
+    const cells = Object.entries(values).filter(([name]) => name !== order).map(([name, value]) =>
+      value === null ? `${name} is missing` : `${name} = ${value}`
+    );
+    return `${place}${at}${cells.length > 0 ? `: ${cells.join(", ")}` : ""}`;
+  }).join(", ");
+}
+
 /** Offending rows shown with a failure. */
 const SHOWN_ROWS = 5;
 

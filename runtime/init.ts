@@ -9,7 +9,7 @@ import { suggest, UsageError } from "./errors.ts";
 import { quoteIdentifier } from "./sql.ts";
 import type { Database } from "./store.ts";
 import { type ColumnInfo, describeTable, openRelation } from "./table.ts";
-import { countClasses, explainBadTarget, selectClass } from "./target.ts";
+import { countClasses, explainBadTarget, explainShared, selectClass } from "./target.ts";
 
 /** What the user says about the file. */
 export interface InitOptions {
@@ -118,6 +118,8 @@ interface Look {
 }
 
 const TABLE = quoteIdentifier("bronze", "_init");
+/** Column of {@linkcode TABLE} with the target's own text, which no file may have. */
+const TARGET_TEXT = "_text_target";
 
 async function lookAt(
   file: string,
@@ -135,6 +137,8 @@ async function lookAt(
   const target = find(options.target, "target");
   const group = options.group === undefined ? undefined : find(options.group, "group");
   const order = options.order === undefined ? undefined : find(options.order, "order");
+  const shared = explainShared({ target: target.name, group: group?.name, order: order?.name });
+  if (shared) throw new UsageError(`${shared}; name another column, or leave the option out`);
   if (target.type === "time") {
     throw new RangeError(
       `Cannot use target "${target.name}": it is a time; name a column of classes`,
@@ -146,6 +150,7 @@ async function lookAt(
   const values = relation.columns.map(({ name, expression }) =>
     `${expression} as ${quoteIdentifier(name)}`
   );
+  if (target.text) values.push(`${target.text} as ${TARGET_TEXT}`);
   await store.transaction([
     ...relation.setup,
     {
@@ -154,11 +159,18 @@ async function lookAt(
     ...relation.teardown,
   ]);
   try {
-    const { rows, columns } = await describeTable(store, TABLE, relation.columns);
+    const { rows, columns } = await describeTable(
+      store,
+      TABLE,
+      relation.columns.map(({ name, type, unit }) => ({ name, type, ...(unit ? { unit } : {}) })),
+    );
     if (rows === 0) throw new Error(`Cannot look at "${file}": it holds no rows`);
     const looked = await measure(store, columns);
     const counted = await store.query<{ name: string; rows: number }>(
-      countClasses(`select * from ${TABLE}`, `(${selectClass(target)})`),
+      countClasses(
+        `select * from ${TABLE}`,
+        `(${selectClass({ ...target, ...(target.text ? { text: TARGET_TEXT } : {}) })})`,
+      ),
     );
     const dropClasses = counted.filter((c) => c.rows < 2).map((c) => c.name);
     const classes = counted.filter((c) => c.rows >= 2);

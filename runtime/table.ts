@@ -11,6 +11,7 @@ import type { Column, Finding, Plugin, Plugins } from "../plugins/plugin.ts";
 import { UsageError } from "./errors.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql.ts";
 import type { Database, Step } from "./store.ts";
+import { MAX_CLASSES } from "./target.ts";
 
 /** What a column holds: `DOUBLE`, `VARCHAR` or `TIMESTAMP` in the store. */
 export type ColumnType = "number" | "text" | "time";
@@ -20,6 +21,8 @@ export interface ColumnInfo {
   readonly name: string;
   readonly type: ColumnType;
   readonly unit?: string;
+  /** System column with the cells' own text, where the number does not say it: `true`, `01`. */
+  readonly text?: string;
   /** Rows without a value. */
   readonly nulls: number;
 }
@@ -70,6 +73,12 @@ export interface RelationColumn {
   readonly type: ColumnType;
   readonly unit?: string;
   readonly expression: string;
+  /** SQL of the cells' own text, where there are few different ones and the number does not say it. */
+  readonly text?: string;
+  /** SQL of the cells as the file has them: text from a file of text, else in the file's own type. */
+  readonly cell: string;
+  /** SQL of the cells for a file of types: as `cell`, but numbers are numbers. */
+  readonly typedCell: string;
 }
 
 /** What to open, and how to name its staging table. */
@@ -81,6 +90,8 @@ export interface RelationRequest {
   readonly baseDir: string;
   /** Name of the staging table of a source that gives columns; distinct within a transaction. */
   readonly staging: string;
+  /** Whether {@linkcode RelationColumn.cell} is needed; default false, which reads the file once. */
+  readonly hasCells?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -195,27 +206,38 @@ export async function openRelation(
   const path = resolvePath(request.uri, request.baseDir);
   const opened = await source.open(path, { signal: request.signal });
   const relation = "select" in opened
-    ? await relateSelect(store, opened.select, request)
+    ? await relateSelect(store, opened, request)
     : relateColumns(opened.columns, request);
-  const reserved = relation.columns.find(({ name }) =>
-    /^_(source|row|group|label|order)$/i.test(name)
+  // Sources know the resolved path; people know the one they wrote.
+  const named = opened.findings.map((finding) => ({
+    ...finding,
+    message: finding.message.replaceAll(path, request.uri),
+  }));
+  return { ...relation, findings: [...named, ...relation.findings] };
+}
+
+/** Names of system columns, of bronze tables and of relations. */
+const RESERVED = /^_(source|row|group|label|order|text|text_.*)$/i;
+
+function refuseReserved(names: readonly string[], uri: string): void {
+  const reserved = names.find((name) => RESERVED.test(name));
+  if (reserved === undefined) return;
+  throw new Error(
+    `Cannot read "${uri}": column "${reserved}" has a reserved name; rename it in the file`,
   );
-  if (reserved) {
-    throw new Error(
-      `Cannot read "${request.uri}": column "${reserved.name}" has a reserved name; rename it in the file`,
-    );
-  }
-  return { ...relation, findings: [...opened.findings, ...relation.findings] };
 }
 
 /** Columns in memory: appended to a staging table that the transaction drops again. */
 function relateColumns(columns: readonly Column[], { uri, staging }: RelationRequest): Relation {
+  refuseReserved(columns.map(({ name }) => name), uri);
   const table = quoteIdentifier("bronze", staging);
   const described = columns.map(({ name, unit, values }): RelationColumn => ({
     name,
     type: values instanceof Float64Array ? "number" : "text",
     ...(unit === undefined ? {} : { unit }),
     expression: quoteIdentifier(name),
+    cell: quoteIdentifier(name),
+    typedCell: quoteIdentifier(name),
   }));
   const definitions = described.map(({ name, type }) =>
     `${quoteIdentifier(name)} ${sqlTypes[type]}`
@@ -243,84 +265,121 @@ function relateColumns(columns: readonly Column[], { uri, staging }: RelationReq
 /** A `SELECT` that the store runs itself; its types decide what each column is. */
 async function relateSelect(
   store: Database,
-  select: string,
-  { uri }: RelationRequest,
+  opened: { readonly select: string; readonly texts?: string },
+  { uri, hasCells = false }: RelationRequest,
 ): Promise<Relation> {
+  const { select } = opened;
+  const { texts } = opened;
   const described = await read(
     store,
     uri,
     `select column_name as name, column_type as type from (describe ${select})`,
   ) as { name: string; type: string }[];
-  const columns = described.map(({ name, type }) => toRelationColumn(name, type));
-  const from = `(select *, row_number() over () - 1 as _row from (${select}))`;
-  const texts = columns.filter(({ type }) => type === "text");
-  const numeric = await findMostlyNumbers(store, uri, from, texts.map(({ name }) => name));
+  refuseReserved(described.map(({ name }) => name), uri);
+  // The file's texts, when there are any, stand beside the values as the fields of `_text`.
+  const paired = texts &&
+    `(select *, row_number() over () - 1 as _row from (select _text_value.*, _text_cells as _text
+      from (${select}) as _text_value positional join (select _text_cells from (${texts}) as _text_cells)))`;
+  const plain = `(select *, row_number() over () - 1 as _row from (${select}))`;
+  const columns = described.map(({ name, type }) =>
+    toRelationColumn(name, type, texts === undefined ? undefined : `_text.${quoteIdentifier(name)}`)
+  );
+  const looked = await lookAtCells(store, uri, plain, columns);
   return {
     uri,
-    columns: columns.map((column) => numeric.get(column.name)?.column ?? column),
-    from,
+    columns: looked.map(({ column }) => column),
+    from: paired && hasCells ? paired : plain,
     setup: [],
     teardown: [],
-    findings: [...numeric.values()].map(({ finding }) => finding),
+    findings: looked.flatMap(({ finding }) => finding ?? []),
   };
 }
 
-function toRelationColumn(name: string, type: string): RelationColumn {
+function toRelationColumn(name: string, type: string, own: string | undefined): RelationColumn {
   const value = quoteIdentifier(name);
+  const cell = own ?? value;
+  const base = { name, cell, typedCell: cell };
   if (/^(DATE|TIMESTAMP)/.test(type) && !type.endsWith("[]")) {
     const utc = type === "TIMESTAMP WITH TIME ZONE" ? `${value} at time zone 'UTC'` : value;
-    return { name, type: "time", expression: `(${utc})::timestamp` };
+    return { ...base, type: "time", expression: `(${utc})::timestamp` };
   }
-  if (/^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\)|BOOLEAN)$/.test(type)) {
-    const number = `${type === "BOOLEAN" ? `${value}::integer` : value}::double`;
+  if (type === "BOOLEAN") {
+    const expression = `${value}::integer::double`;
+    return { ...base, type: "number", expression, text: `${value}::varchar` };
+  }
+  if (/^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL\(.*\))$/.test(type)) {
     return {
-      name,
+      ...base,
       type: "number",
-      expression: `case when not isnan(${number}) then ${number} end`,
+      expression: selectNumber(`${value}::double`),
+      typedCell: value,
     };
   }
-  return { name, type: "text", expression: `${value}::varchar` };
+  return { ...base, type: "text", expression: `${value}::varchar` };
+}
+
+/** `NaN` in a file is a missing value. */
+function selectNumber(number: string): string {
+  return `case when not isnan(${number}) then ${number} end`;
 }
 
 /** Share of numbers from which on a text column is one of numbers with some bad cells. */
 const MOSTLY_NUMBERS = 0.9;
 
-/** Text columns that are numbers but for a few cells: those cells are counted and become null. */
-async function findMostlyNumbers(
+interface LookedAt {
+  readonly column: RelationColumn;
+  readonly finding?: Finding;
+}
+
+/**
+ * Decides what only the cells can tell. Text columns of nothing but true and false are the numbers 1
+ * and 0; those that are numbers but for a few cells are numbers, where these cells are counted and
+ * missing. When such a column may be a target, the cells' own text stays beside the numbers. DuckDB
+ * takes nothing like 01 or +1 for a number, so that other columns of numbers need none.
+ */
+async function lookAtCells(
   store: Database,
   uri: string,
   from: string,
-  names: readonly string[],
-): Promise<Map<string, { column: RelationColumn; finding: Finding }>> {
-  const found = new Map<string, { column: RelationColumn; finding: Finding }>();
-  if (names.length === 0) return found;
-  const counts = names.map((name, j) => {
-    const text = `${quoteIdentifier(name)}::varchar`;
+  columns: readonly RelationColumn[],
+): Promise<LookedAt[]> {
+  const texts = columns.filter(({ type }) => type === "text");
+  if (texts.length === 0) return columns.map((column) => ({ column }));
+  const counts = texts.map(({ expression: text }, j) => {
     const isBad = `${text} is not null and try_cast(${text} as double) is null`;
     return `count(${text}) as cells${j}, count(*) filter (${isBad}) as bad${j},
-      min(_row) filter (${isBad}) as row${j}, arg_min(${text}, _row) filter (${isBad}) as text${j}`;
+      min(_row) filter (${isBad}) as row${j}, arg_min(${text}, _row) filter (${isBad}) as text${j},
+      count(*) filter (lower(trim(${text})) in ('true', 'false')) as flags${j},
+      approx_count_distinct(${text}) as distinct${j}`;
   });
   const [row] = await read(store, uri, `select ${counts.join(", ")} from ${from}`);
-  names.forEach((name, j) => {
-    const [cells, bad] = [Number(row[`cells${j}`]), Number(row[`bad${j}`])];
-    if (bad === 0 || bad > (1 - MOSTLY_NUMBERS) * cells) return;
-    const cast = `try_cast(${quoteIdentifier(name)} as double)`;
-    const column: RelationColumn = {
-      name,
-      type: "number",
-      expression: `case when not isnan(${cast}) then ${cast} end`,
-    };
+  return columns.map((column): LookedAt => {
+    const j = texts.indexOf(column);
+    if (j < 0) return { column };
+    const at = (name: string) => Number(row[`${name}${j}`]);
+    const [cells, bad] = [at("cells"), at("bad")];
+    if (bad === 0) return { column };
+    const value = quoteIdentifier(column.name);
+    // The count is approximate; some more than a target may have do no harm.
+    const text = at("distinct") <= 2 * MAX_CLASSES ? { text: column.expression } : {};
+    if (at("flags") === cells) {
+      const flag = `(lower(trim(${column.expression})) = 'true')::integer::double`;
+      return { column: { ...column, type: "number", expression: flag, ...text } };
+    }
+    if (bad > (1 - MOSTLY_NUMBERS) * cells) return { column };
+    const expression = selectNumber(`try_cast(${value} as double)`);
     const finding: Finding = {
       check: "cells",
       severity: "warning",
-      subject: name,
+      subject: column.name,
       message:
-        `${uri} holds ${bad} cells of ${name} that are no number, first "${row[`text${j}`]}" ` +
-        `in row ${Number(row[`row${j}`]) + 1}; they count as missing: correct them in the file`,
+        `${uri} holds ${bad} cells of ${column.name} that are no number, first "${
+          row[`text${j}`]
+        }" ` +
+        `in row ${at("row") + 1}; they count as missing: correct them in the file`,
     };
-    found.set(name, { column, finding });
+    return { column: { ...column, type: "number", expression, ...text }, finding };
   });
-  return found;
 }
 
 /** Runs a query over a source's file and names the file when it fails. */
@@ -336,8 +395,12 @@ async function read(store: Database, uri: string, sql: string): Promise<Record<s
 export function describeReadError(uri: string, error: unknown): Error {
   const message = error instanceof Error ? error.message : String(error);
   const line = /CSV Error on Line: (\d+)/.exec(message)?.[1];
+  const isBadText = /not utf-8 encoded|invalid unicode/i.test(message);
   const [, expected, found] = /Expected Number of Columns: (\d+) Found: (\d+)/.exec(message) ?? [];
-  const state = line && expected
+  const state = isBadText
+    ? `${line ? `line ${line}` : "it"} is not UTF-8 but perhaps Latin-1 or Windows-1252; ` +
+      "save the file as UTF-8"
+    : line && expected
     ? `line ${line} has ${found} cells and the header has ${expected}; correct the line, or quote ` +
       "cells that hold the delimiter"
     : line
@@ -361,6 +424,47 @@ export function nameTable(
 /** The steps that leave `view` showing `table`. */
 export function showTable(view: string, table: string): Step {
   return { sql: `create or replace view ${view} as select * from ${table}` };
+}
+
+/** The largest number that float32 holds: models compute in float32. */
+const FLOAT32_MAX = 3.4028234663852886e38;
+
+/** SQL condition: a model can take the number, which is neither infinite nor beyond float32. */
+export function isUsable(number: string): string {
+  return `abs(${number}) <= ${FLOAT32_MAX}::double`;
+}
+
+/** Seconds of the units in which times are counted. */
+const TIME_UNITS: Readonly<Record<string, number>> = {
+  ms: 0.001,
+  s: 1,
+  min: 60,
+  h: 3600,
+  d: 86_400,
+};
+
+/**
+ * SQL of a time as a number: since 1970, in `unit`, which is seconds when left out.
+ *
+ * @throws {UsageError} when the unit is none of time; `column` names the column in the message.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { selectTime } from "./table.ts";
+ *
+ * assertEquals(selectTime("t", "h", "t"), "epoch(t) / 3600");
+ * ```
+ */
+export function selectTime(time: string, unit = "s", column = time): string {
+  const seconds = TIME_UNITS[unit.toLowerCase()];
+  if (seconds === undefined) {
+    throw new UsageError(
+      `Cannot count the times of "${column}" in "${unit}": it is no unit of time that they come in; ` +
+        `set preprocessing.orderUnit to one of ${Object.keys(TIME_UNITS).join(", ")}`,
+    );
+  }
+  return seconds === 1 ? `epoch(${time})` : `epoch(${time}) / ${seconds}`;
 }
 
 /** SQL for a list of literals. */

@@ -11,16 +11,57 @@ export interface ClassCount {
 /** More distinct values than this are no classes. */
 export const MAX_CLASSES = 100;
 
-/** SQL of a column's value as the name of a class: whole numbers without `.0`, text trimmed. */
-export function selectClass({ name, type }: Pick<ColumnInfo, "name" | "type">): string {
-  const value = quoteIdentifier(name);
-  return type === "number" ? selectWhole(value) : `nullif(trim(${value}::varchar), '')`;
+/**
+ * SQL of a column's value as the name of a class: the file's own text, trimmed; whole numbers without
+ * `.0`.
+ */
+export function selectClass({ name, type, text }: Omit<ColumnInfo, "nulls">): string {
+  const value = quoteIdentifier(text ?? name);
+  return type === "number" && text === undefined
+    ? selectWhole(value)
+    : `nullif(trim(${value}::varchar), '')`;
 }
 
 /** SQL of a number as text, without `.0` when it is whole. */
 export function selectWhole(value: string): string {
   return `case when ${value} = floor(${value}) and abs(${value}) < 1e15
     then ${value}::bigint::varchar else ${value}::varchar end`;
+}
+
+/**
+ * Says why one column cannot be two of target, group and order, as the begin of a message that the
+ * way out ends, or gives `undefined`. Names are compared without case.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { explainShared } from "./target.ts";
+ *
+ * assertEquals(explainShared({ target: "y", group: "well", order: "depth" }), undefined);
+ * assertEquals(
+ *   explainShared({ target: "y", group: "well", order: "WELL" }),
+ *   'Cannot order by "WELL": it is the group, within which it never changes',
+ * );
+ * ```
+ */
+export function explainShared(
+  { target, group, order }: {
+    readonly target: string;
+    readonly group: string | undefined;
+    readonly order: string | undefined;
+  },
+): string | undefined {
+  const isSame = (a: string, b: string | undefined) => a.toLowerCase() === b?.toLowerCase();
+  if (isSame(target, group)) {
+    return `Cannot group by "${group}": it is the target, and every group would be of one class`;
+  }
+  if (isSame(target, order)) {
+    return `Cannot order by "${order}": it is the target, which new rows do not have`;
+  }
+  if (group !== undefined && isSame(group, order)) {
+    return `Cannot order by "${order}": it is the group, within which it never changes`;
+  }
+  return undefined;
 }
 
 /** `SELECT` of at most `MAX_CLASSES + 1` classes and their rows, from a `SELECT` of labels. */

@@ -27,6 +27,7 @@ import {
   sqlTypes,
   type TableHandle,
 } from "../runtime/table.ts";
+import { selectWhole } from "../runtime/target.ts";
 import { findConversion } from "../runtime/units.ts";
 
 /** What ingestion gives: the raw rows of both roles. */
@@ -77,7 +78,7 @@ type Intervals = NonNullable<Params["intervals"]>;
 type Role = "train" | "production";
 
 /** Raises the content hash when the same files and parameters would give another table. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** The stage `ingestion`. */
 export const ingestion = defineStage<void, Bronze, Params>({
@@ -139,7 +140,7 @@ async function ingest(role: Role, params: Params, context: Context): Promise<Ing
   refuseTwice(sources, role);
   const opened: OpenedSource[] = [];
   for (const [i, source] of sources.entries()) {
-    opened.push(await openSource(source, `_stage_${i}`, context));
+    opened.push(await openSource(source, `_stage_${role}_${i}_${context.runId}`, context));
   }
   const labels = role === "train" && params.intervals
     ? await openIntervals(params.intervals, opened, context)
@@ -181,19 +182,17 @@ async function openSource(
   // Hashing first: a file that changes meanwhile gives a hash that the next run finds stale.
   const sha256 = await hashFile(resolvePath(uri, baseDir));
   const relation = await openRelation(store, plugins, { uri, source, baseDir, staging, signal });
-  for (const finding of relation.findings) context.report(nameUri(finding, uri, baseDir));
+  for (const finding of relation.findings) {
+    context.report({ ...finding, subject: finding.subject ?? uri });
+  }
   return { ...params, relation, sha256 };
-}
-
-/** Sources know the resolved path; people know the one in their config. */
-function nameUri(finding: Finding, uri: string, baseDir: string): Finding {
-  const message = finding.message.replaceAll(resolvePath(uri, baseDir), uri);
-  return { ...finding, message, subject: finding.subject ?? uri };
 }
 
 interface UnitedColumn extends Omit<ColumnInfo, "nulls"> {
   /** SQL per source; `null` where the source lacks the column. */
   readonly expressions: readonly (string | null)[];
+  /** SQL per source of the column `text`, when there is one. */
+  readonly texts: readonly (string | null)[];
 }
 
 /** Unites the sources' columns by name, without regard to case; the first spelling and unit win. */
@@ -220,15 +219,24 @@ function unite(sources: readonly OpenedSource[], context: Context): UnitedColumn
       });
     }
     const unit = entries.find(({ column }) => column.unit)?.column.unit;
+    const hasText = type === "number" && entries.some(({ column }) => column.text !== undefined);
     const expressions: (string | null)[] = sources.map(() => null);
+    const texts: (string | null)[] = sources.map(() => null);
     for (const { column, source } of entries) {
       const value = type === "number" && unit && column.unit
         ? convert(column, unit, sources[source].uri, context)
         : column.expression;
-      expressions[source] = types.size > 1 ? `(${value})::varchar` : value;
+      expressions[source] = types.size > 1 ? selectText(column) : value;
+      if (hasText) texts[source] = selectText(column);
     }
-    return { name, type, ...(unit ? { unit } : {}), expressions };
+    const text = hasText ? { text: `_text_${name}` } : {};
+    return { name, type, ...(unit ? { unit } : {}), ...text, expressions, texts };
   });
+}
+
+/** The column as text: as the file writes it, a whole number without `.0`. */
+function selectText({ type, text, expression }: RelationColumn): string {
+  return `(${text ?? (type === "number" ? selectWhole(`(${expression})`) : expression)})::varchar`;
 }
 
 /** The column in the unit of the table; a unit that cannot be converted is reported and kept. */
@@ -264,7 +272,8 @@ async function createTable(
     ...sources.flatMap(({ relation }) => relation.setup),
     ...labels?.setup ?? [],
     {
-      sql: `create table ${table} as select * exclude (_ordinal) from (${
+      // A run beside this one may have made the table meanwhile: the same name means the same rows.
+      sql: `create table if not exists ${table} as select * exclude (_ordinal) from (${
         selects.join(" union all ")
       })${order}`,
     },
@@ -284,9 +293,10 @@ function selectSource(
   columns: readonly UnitedColumn[],
   labels: Labels | undefined,
 ): string {
-  const values = columns.map(({ name, type, expressions }) =>
-    `${expressions[ordinal] ?? `null::${sqlTypes[type]}`} as ${quoteIdentifier(name)}`
-  );
+  const values = columns.flatMap(({ name, type, text, expressions, texts }) => [
+    `${expressions[ordinal] ?? `null::${sqlTypes[type]}`} as ${quoteIdentifier(name)}`,
+    ...text ? [`${texts[ordinal] ?? "null::varchar"} as ${quoteIdentifier(text)}`] : [],
+  ]);
   const isLabelled = labels?.source === ordinal;
   const label = isLabelled
     ? "case when _rows._position < _interval._base then _interval._class end"
@@ -309,7 +319,7 @@ async function describeBronze(
   sources: readonly OpenedSource[],
   context: Context,
 ): Promise<TableHandle> {
-  const named = columns.map(({ name, type, unit }) => ({ name, type, ...(unit ? { unit } : {}) }));
+  const named = columns.map(({ expressions: _, texts: __, ...column }) => column);
   const described = await describeTable(context.store, table, named);
   const counts = await context.store.query<{ uri: string; rows: number }>(
     `select _source as uri, count(*) as rows from ${table} group by 1`,
@@ -317,7 +327,7 @@ async function describeBronze(
   const rowsOf = new Map(counts.map(({ uri, rows }) => [uri, rows]));
   const empty = sources.find(({ uri }) => !rowsOf.has(uri));
   if (empty) {
-    await context.store.transaction([{ sql: `drop table ${table}` }]);
+    await context.store.transaction([{ sql: `drop table if exists ${table}` }]);
     throw new Error(`Cannot ingest "${empty.uri}": it holds no rows; name another file`);
   }
   return {
@@ -343,8 +353,6 @@ interface Labels {
   readonly teardown: readonly Step[];
 }
 
-const INTERVALS = "_stage_intervals";
-
 async function openIntervals(
   params: Intervals,
   sources: readonly OpenedSource[],
@@ -362,7 +370,11 @@ async function openIntervals(
       }; set ingestion.intervals.group to one of their groups (${groups})`,
     );
   }
-  const { relation, sha256 } = await openSource(params, "_stage_interval_file", context);
+  const { relation, sha256 } = await openSource(
+    params,
+    `_stage_interval_file_${context.runId}`,
+    context,
+  );
   const top = findColumn(relation, params.top, "intervals.top");
   const base = findColumn(relation, params.base, "intervals.base");
   const value = findColumn(relation, params.value, "intervals.value");
@@ -372,14 +384,14 @@ async function openIntervals(
       throw new TypeError(`Cannot label by "${params.uri}": column "${column.name}" is text`);
     }
   }
-  const table = quoteIdentifier("bronze", INTERVALS);
+  const table = quoteIdentifier("bronze", `_stage_intervals_${context.runId}`);
   const tests = params.classes.map((name) =>
     `when contains(lower(${value.expression}), ${quoteLiteral(name.toLowerCase())}) then ${
       quoteLiteral(name)
     }`
   );
   const select = `select ${top.expression} as _top, ${base.expression} as _base,
-    ${value.expression} as _text, case ${tests.join(" ")} end as _class
+    ${value.expression} as _says, case ${tests.join(" ")} end as _class
     from ${relation.from} order by _top`;
   const setup = [
     ...relation.setup,
@@ -412,10 +424,10 @@ function reportIntervals(uri: string, rows: readonly Row[], context: Context): v
       severity: "warning",
       subject: uri,
       message,
-      rows: shown.slice(0, 5).map(({ _top, _base, _text }) => ({
+      rows: shown.slice(0, 5).map(({ _top, _base, _says }) => ({
         top: _top,
         base: _base,
-        text: _text,
+        text: _says,
       })),
     });
   const unnamed = rows.filter((row) => row._class === null);

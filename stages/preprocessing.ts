@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { suggest, UsageError } from "../runtime/errors.ts";
-import { expectationSchema, findFailures } from "../runtime/expectations.ts";
+import { describeShown, expectationSchema, findFailures } from "../runtime/expectations.ts";
 import { quoteIdentifier, quoteLiteral } from "../runtime/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import {
@@ -14,8 +14,10 @@ import {
   describeTable,
   hashJson,
   hasTable,
+  isUsable,
   listLiterals,
   nameTable,
+  selectTime,
   showTable,
   type TableHandle,
 } from "../runtime/table.ts";
@@ -23,6 +25,7 @@ import {
   type ClassCount,
   countClasses,
   explainBadTarget,
+  explainShared,
   MAX_CLASSES,
   selectClass,
   selectWhole,
@@ -58,7 +61,7 @@ export interface Silver {
   readonly target: string;
   /** Classes of the training rows, sorted by name. */
   readonly classes: readonly ClassCount[];
-  /** What `_order` holds: that column, in that unit (`s` since 1970 for a time). */
+  /** What `_order` holds: that column, in that unit (since 1970 for a time, `s` unless declared). */
   readonly order: { readonly column: string; readonly unit?: string } | null;
   /** Whether the training rows come from more than one group. */
   readonly hasGroups: boolean;
@@ -86,7 +89,9 @@ const params = z.strictObject({
   ),
   group: z.string().default("_group").describe("Column of the group, such as the well"),
   order: z.string().optional().describe("Column that orders the rows of a group: depth or time"),
-  orderUnit: z.string().optional().describe("Unit of the order column; values are converted to it"),
+  orderUnit: z.string().optional().describe(
+    "Unit of the order column; values are converted to it, times to ms, s, min, h or d since 1970",
+  ),
   outliers: z.enum(["null", "clip", "keep"]).default("null").describe(
     "What becomes of values outside a feature's range",
   ),
@@ -102,7 +107,11 @@ type Params = z.infer<typeof params>;
 type Role = "train" | "production";
 
 /** Raises the content hash when the same rows and parameters would give another table. */
-const FORMAT = 1;
+const FORMAT = 2;
+/** Rows that a finding names. */
+const SHOWN_ROWS = 3;
+/** Share of rows with a value from which on a feature that tells the class is called a leak. */
+const LEAK_SHARE = 0.5;
 /** Share of outliers from which on a finding is a warning. */
 const OUTLIER_WARNING = 0.05;
 
@@ -115,6 +124,14 @@ export const preprocessing = defineStage<Bronze, Silver, Params>({
 
   async run({ train, production, intervals }, params, context) {
     const target = findTarget(train, params, intervals !== null);
+    const shared = explainShared({ target, group: params.group, order: params.order });
+    if (shared) {
+      throw new UsageError(
+        `${shared}; set preprocessing.${
+          shared.startsWith("Cannot group") ? "group" : "order"
+        } to another column, or leave it out`,
+      );
+    }
     const features = findFeatures(train, params, target);
     const trainPlan = plan("train", train, { params, features, target, context });
     const classes = await checkTarget(trainPlan, params, context);
@@ -243,7 +260,7 @@ function findFeatures(train: TableHandle, params: Params, target: string): Featu
     }
     if (!names.some((alias) => findColumn(train, alias))) requireColumn(train, name, "features");
     const text = names.map((alias) => findColumn(train, alias)).find((c) =>
-      c && c.type !== "number"
+      c && c.type !== "number" && c.nulls < train.rows
     );
     if (text) {
       throw new TypeError(
@@ -292,6 +309,8 @@ interface Plan {
    * the gate judges) and one column per feature, in its unit, null values removed, outliers kept.
    */
   readonly measured: string;
+  /** SQL condition per feature on a bronze row: its number is infinite or beyond float32. */
+  readonly unusable: readonly string[];
   /** SQL by column name, for the expectations. */
   readonly columns: ReadonlyMap<string, string>;
   readonly order: Silver["order"];
@@ -308,10 +327,9 @@ function plan(role: Role, bronze: TableHandle, options: PlanOptions): Plan {
   const { params, features, target, context } = options;
   const order = selectOrder(role, bronze, params, context);
   const columns = new Map<string, string>();
-  const values = features.map((feature, j) => {
-    columns.set(feature.name.toLowerCase(), `f${j}`);
-    return `${selectFeature(role, bronze, feature, options)} as f${j}`;
-  });
+  const selected = features.map((feature) => selectFeature(role, bronze, feature, options));
+  const values = selected.map(({ value }, j) => `${value} as f${j}`);
+  features.forEach(({ name }, j) => columns.set(name.toLowerCase(), `f${j}`));
   columns.set(target.toLowerCase(), "_label");
   if (params.order) columns.set(params.order.toLowerCase(), "_order");
   const extras = params.expectations.flatMap(({ column, columns: more }) => [
@@ -329,7 +347,16 @@ function plan(role: Role, bronze: TableHandle, options: PlanOptions): Plan {
   const measured = `select _source, _row, ${group} as _group, coalesce(${group}, _source) as _key,
     ${order.sql} as _order, ${selectLabel(bronze, target)} as _label, ${values.join(", ")}
     from ${bronze.table}`;
-  return { role, bronze, features, target, measured, columns, order: order.order };
+  return {
+    role,
+    bronze,
+    features,
+    target,
+    measured,
+    unusable: selected.map(({ unusable }) => unusable),
+    columns,
+    order: order.order,
+  };
 }
 
 /** The order value as DOUBLE: in the declared unit, or seconds since 1970. */
@@ -360,10 +387,11 @@ function selectOrder(
   }
   const name = quoteIdentifier(column.name);
   if (column.type === "time") {
-    return { sql: `epoch(${name})`, order: { column: column.name, unit: "s" } };
+    const unit = params.orderUnit ?? "s";
+    return { sql: selectTime(name, unit, column.name), order: { column: column.name, unit } };
   }
   const unit = params.orderUnit ?? column.unit;
-  const finite = `case when isfinite(${name}) then ${name} end`;
+  const finite = `case when ${isUsable(name)} then ${name} end`;
   const sql = convertSql(finite, column, unit, `order column "${column.name}"`);
   return { sql, order: { column: column.name, ...(unit ? { unit } : {}) } };
 }
@@ -417,7 +445,7 @@ function selectFeature(
   bronze: TableHandle,
   feature: Feature,
   { params, context }: PlanOptions,
-): string {
+): { value: string; unusable: string } {
   const found = feature.names.flatMap((name) => {
     const column = findColumn(bronze, name);
     return column ? [column] : [];
@@ -425,12 +453,17 @@ function selectFeature(
   const report = (severity: "info" | "warning", message: string) =>
     context.report({ check: "schema", severity, subject: feature.name, message });
   const usable = found.filter(({ type }) => type === "number");
-  for (const { name, type } of found.filter((column) => column.type !== "number")) {
+  for (const { name, type, nulls } of found.filter((column) => column.type !== "number")) {
+    if (nulls === bronze.rows) continue;
     report("warning", `Column ${name} is ${type} in the ${role} rows and a number in training`);
   }
   if (usable.length === 0) {
-    report("warning", `The ${role} rows lack feature ${feature.name}; all its values are missing`);
-    return "null::double";
+    const state = found.length > 0 ? "have no value of" : "lack";
+    report(
+      "warning",
+      `The ${role} rows ${state} feature ${feature.name}; all its values are missing`,
+    );
+    return { value: "null::double", unusable: "false" };
   }
   if (usable.some(({ name }) => name.toLowerCase() !== feature.name.toLowerCase())) {
     report(
@@ -440,15 +473,21 @@ function selectFeature(
       }`,
     );
   }
-  const values = usable.map((column) => {
+  const parts = usable.map((column) => {
     const name = quoteIdentifier(column.name);
+    const converted = convertSql(name, column, feature.unit, `feature "${column.name}"`);
     const isNull = params.nullValues.length > 0
-      ? ` and ${name} not in ${listLiterals(params.nullValues)}`
-      : "";
-    const clean = `case when isfinite(${name})${isNull} then ${name} end`;
-    return convertSql(clean, column, feature.unit, `feature "${column.name}"`);
+      ? `${name} in ${listLiterals(params.nullValues)}`
+      : "false";
+    return {
+      value: `case when ${isUsable(converted)} and not ${isNull} then ${converted} end`,
+      unusable: `coalesce(not ${isUsable(converted)} and not ${isNull}, false)`,
+    };
   });
-  return values.length === 1 ? values[0] : `coalesce(${values.join(", ")})`;
+  return {
+    value: `coalesce(${parts.map(({ value }) => value).join(", ")})`,
+    unusable: `(${parts.map(({ unusable }) => unusable).join(" or ")})`,
+  };
 }
 
 /** Counts classes and refuses what is no target for a classifier. */
@@ -509,7 +548,9 @@ async function settle(plan: Plan, params: Params, context: Context): Promise<Sil
   const passed = quarantined.length > 0
     ? `select * from (${kept}) where _key not in ${listLiterals(quarantined)}`
     : kept;
+  await reportUnusable(plan, context);
   await reportNulls(plan, passed, context);
+  if (role === "train") await reportLeaks(plan, passed, context);
   await reportOutliers(plan, passed, params, context);
   const contentHash = hashJson({
     format: FORMAT,
@@ -523,7 +564,8 @@ async function settle(plan: Plan, params: Params, context: Context): Promise<Sil
   const values = plan.features.map((feature, j) =>
     `${handleOutliers(`f${j}`, feature, params)} as ${quoteIdentifier(feature.name)}`
   );
-  const create = `create table ${table} as
+  // A run beside this one may have made the table meanwhile: the same name means the same rows.
+  const create = `create table if not exists ${table} as
     select _source, _row, _group, _order::double as _order, _label, ${values.join(", ")}
     from (${passed}) order by _group, _order, _source, _row`;
   await context.store.transaction([
@@ -592,20 +634,86 @@ async function describeSilver(
   };
 }
 
+/** Infinite numbers and those beyond float32 would end the training: they are missing, and counted. */
+async function reportUnusable({ role, bronze, features, unusable }: Plan, context: Context) {
+  const counts = unusable.map((condition, j) => `count(*) filter (${condition}) as n${j}`);
+  const [row] = await context.store.query<Record<string, number>>(
+    `select ${counts.join(", ")} from ${bronze.table}`,
+  );
+  for (const [j, { name }] of features.entries()) {
+    if (row[`n${j}`] === 0) continue;
+    const shown = await context.store.query<{ _source: string; _row: number }>(
+      `select _source, _row from ${bronze.table} where ${
+        unusable[j]
+      } order by all limit ${SHOWN_ROWS}`,
+    );
+    context.report({
+      check: "infinite",
+      severity: "warning",
+      subject: name,
+      message: `${
+        row[`n${j}`]
+      } values of ${name} in the ${role} rows are infinite or beyond ±3.4e38, first in ${
+        describeShown(shown)
+      }; they count as missing: correct them in the file`,
+      rows: shown,
+    });
+  }
+}
+
 /** Warns of features without any value in a group: in production that is schema drift. */
 async function reportNulls(plan: Plan, kept: string, context: Context): Promise<void> {
   const counts = plan.features.map((_, j) => `count(f${j}) as f${j}`);
   const rows = await context.store.query<Record<string, number | string>>(
     `select _key, ${counts.join(", ")} from (${kept}) group by 1 order by 1`,
   );
+  const isEmpty = (row: Record<string, number | string>, j: number) => row[`f${j}`] === 0;
+  const report = (subject: string, message: string) =>
+    context.report({ check: "schema", severity: "warning", subject, message });
+  // A feature that no training row has is one fault, and not one of every group.
+  const useless = plan.features.map((_, j) =>
+    plan.role === "train" && rows.every((row) => isEmpty(row, j))
+  );
+  plan.features.forEach(({ name }, j) => {
+    if (!useless[j]) return;
+    report(
+      name,
+      `Feature ${name} has no value in any training row; remove it from preprocessing.features`,
+    );
+  });
   for (const row of rows) {
-    const empty = plan.features.filter((_, j) => row[`f${j}`] === 0).map(({ name }) => name);
+    const empty = plan.features.filter((_, j) => isEmpty(row, j) && !useless[j])
+      .map(({ name }) => name);
     if (empty.length === 0) continue;
+    report(
+      String(row._key),
+      `Group ${row._key} of the ${plan.role} rows has no value of ${empty.join(", ")}`,
+    );
+  }
+}
+
+/** Warns of features whose values stand for the classes one to one: they are the target again. */
+async function reportLeaks(plan: Plan, kept: string, context: Context): Promise<void> {
+  const counts = plan.features.map((_, j) =>
+    `approx_count_distinct(f${j}) as values${j}, count(f${j}) / count(*) as share${j}`
+  );
+  const [{ classes, ...about }] = await context.store.query<Record<string, number>>(
+    `select count(distinct _label) as classes, ${counts.join(", ")} from (${kept})`,
+  );
+  for (const [j, { name }] of plan.features.entries()) {
+    // The count is approximate: it only spares a closer look at what is clearly no class.
+    if (about[`values${j}`] > 2 * MAX_CLASSES || about[`share${j}`] < LEAK_SHARE) continue;
+    const [exact] = await context.store.query<{ values: number; pairs: number }>(
+      `select count(distinct value) as values, count(*) as pairs from
+        (select distinct f${j} as value, _label from (${kept}) where f${j} is not null)`,
+    );
+    if (exact.values !== classes || exact.pairs !== classes) continue;
     context.report({
-      check: "schema",
+      check: "leak",
       severity: "warning",
-      subject: String(row._key),
-      message: `Group ${row._key} of the ${plan.role} rows has no value of ${empty.join(", ")}`,
+      subject: name,
+      message: `Feature ${name} leaks the target ${plan.target}: each of its ${classes} values ` +
+        "stands for exactly one class; remove it from preprocessing.features",
     });
   }
 }
@@ -649,7 +757,7 @@ async function reportOutliers(
  * @throws {Error} when training rows break an expectation of severity error.
  */
 async function judge(
-  { role, features, columns }: Plan,
+  { role, features, columns, order }: Plan,
   kept: string,
   { expectations }: Params,
   context: Context,
@@ -677,10 +785,14 @@ async function judge(
   }
   const grave = failures.filter(({ expectation }) => expectation.severity === "error");
   if (grave.length > 0 && role === "train") {
+    const [{ group, state, shown }, ...more] = grave;
+    const rows = describeShown(shown, order?.column);
     throw new Error(
-      `Cannot preprocess the training rows: group ${grave[0].group} ${grave[0].state}${
-        grave.length > 1 ? ` (and ${grave.length - 1} more)` : ""
-      }; correct the rows shown, or change preprocessing.expectations`,
+      `Cannot preprocess the training rows: group ${group} ${state}${
+        rows === "" ? "" : `, such as ${rows}`
+      }${
+        more.length > 0 ? ` (and ${more.length} more failures)` : ""
+      }; correct the rows, or change preprocessing.expectations`,
     );
   }
   return [...new Set(grave.map(({ group }) => group))].sort();

@@ -117,7 +117,16 @@ Deno.test("writeConfig() writes nothing and says why when a column will not do",
     await fails({ target: "species", group: "iland" }, 'did you mean "island"?', UsageError);
     await fails({ target: "species", order: "time_of_day" }, "it has species, island", UsageError);
     await fails({ target: "species", order: "sex" }, "it is text");
+    await fails({ target: "species", group: "Species" }, "it is the target", UsageError);
+    await fails({ target: "species", order: "species" }, "it is the target", UsageError);
+    await fails({ target: "species", group: "id", order: "ID" }, "it is the group", UsageError);
     await fails({ target: "length" }, "regression target");
     await fails({ target: "on, off" }, "one class");
     assertEquals(await Deno.stat(`${dir}/config`).then(() => true, () => false), false);
+  }));
+
+Deno.test("writeConfig() names classes as the file writes them", () =>
+  withTable("y,x\nTRUE,1\nFALSE,2\nTRUE,3\nFALSE,4\n", async (init) => {
+    const { classes } = await init({ target: "y" });
+    assertEquals(classes, [{ name: "FALSE", rows: 2 }, { name: "TRUE", rows: 2 }]);
   }));

@@ -87,7 +87,7 @@ Deno.test("predictFile() adds prediction, confidence and probabilities and leave
       [
         "A,00012,42.5,2.45,0.21,2024-02-29,first",
         'A,00013,,2.6,0.1,2024-03-01,"a, ""b"""',
-        "B,99999999999,120.0,1.9,0.4,2024-03-02,",
+        "B,99999999999,120,1.9,0.4,2024-03-02,",
       ],
     );
     assertEquals([summary.rows, summary.missing], [3, []]);
@@ -137,7 +137,15 @@ Deno.test("predictFile() reports cells that are no number and treats infinity as
     const cells = [...Array.from({ length: 30 }, () => "50"), "oops", "inf"];
     const text = "GR,RHOB\n" + cells.map((cell) => `${cell},2.4\n`).join("");
     const { findings } = await predict("in.csv", text, "out.csv");
-    assertEquals(findings.map(({ subject }) => subject), ["GR"]);
+    assertEquals(findings.map(({ check, subject }) => [check, subject]), [
+      ["cells", "GR"],
+      ["infinite", "GR"],
+    ]);
+    assert(
+      findings[1].message.includes(
+        "1 values of GR are infinite or beyond ±3.4e38, first in row 32",
+      ),
+    );
     const rows = await read("out.csv");
     assertEquals(rows[30].GR, "oops");
     assertEquals(rows[30].confidence, rows[31].confidence);
@@ -291,4 +299,82 @@ Deno.test("predictFile() leaves the output as it was when it fails on the way", 
     await assertRejects(() => predict("in.csv", TABLE, "missing/out.csv"), Error, "Cannot write");
     assertEquals(await Deno.readTextFile(`${dir}/out.csv`), "before");
     assertEquals(listFiles(dir), ["bad.csv", "folder.csv", "in.csv", "out.csv"]);
+  }));
+
+Deno.test("predictFile() writes the cells of a CSV as the text they were", () =>
+  withBench(false, async ({ predict, read, dir }) => {
+    const text = "GR,ok,when,stamp,code,flag,half\n" +
+      '42.50,yes,01/02/2024,2024-02-29T10:00:00Z,NA,TRUE,"1,5"\n' +
+      "1e2,no,13/02/2024,2024-03-01T00:00:00Z,007,false,\n";
+    await predict("in.csv", text, "out.csv");
+    const [header, ...lines] = (await Deno.readTextFile(`${dir}/out.csv`)).trim().split("\n");
+    assert(header.startsWith("GR,ok,when,stamp,code,flag,half,prediction,"));
+    const expected = text.trim().split("\n").slice(1);
+    lines.forEach((line, i) => assertEquals(line.slice(0, expected[i].length), expected[i]));
+    await predict("in.csv", null, "out.json");
+    const rows = await read("out.json");
+    assertEquals(rows.map((row) => [row.GR, row.ok, row.when, row.code]), [
+      [42.5, "yes", "01/02/2024", "NA"],
+      [100, "no", "13/02/2024", "007"],
+    ]);
+  }));
+
+Deno.test("predictFile() names the trouble with an output before it predicts", () =>
+  withBench(false, async ({ predict, dir }) => {
+    await Deno.writeTextFile(`${dir}/in.csv`, TABLE);
+    await Deno.symlink(`${dir}/in.csv`, `${dir}/link.csv`);
+    for (const output of ["in.csv", "link.csv", "../" + dir.split("/").at(-1) + "/in.csv"]) {
+      await assertRejects(
+        () => predict("in.csv", null, output),
+        UsageError,
+        "it is the input, which stays as it is; name another file",
+      );
+    }
+    assertEquals(await Deno.readTextFile(`${dir}/in.csv`), TABLE);
+    const missing = await assertRejects(() => predict("in.csv", null, "no/out.csv"), UsageError);
+    assert(missing.message.includes(`there is no folder "${dir}/no"; create it`), missing.message);
+    const refused = await assertRejects(
+      () => predict("in.csv", null, `${"x".repeat(300)}.csv`),
+      Error,
+      `folder "${dir}" does not take it (File name too long`,
+    );
+    assert(!refused.message.includes(".part"), refused.message);
+    assertEquals(listFiles(dir), ["in.csv", "link.csv"]);
+  }));
+
+Deno.test("predictFile() counts values outside their range, and warns above 5 %", () =>
+  withBench(false, async ({ predict }) => {
+    const lines = Array.from(
+      { length: 40 },
+      (_, i) => `${i === 0 ? -5 : 50},${i % 2 ? -9999 : 2.4},0.2`,
+    );
+    const { findings } = await predict("in.csv", `GR,RHOB,NPHI\n${lines.join("\n")}\n`, "out.csv");
+    assertEquals(findings.map(({ severity, message }) => `${severity}: ${message}`), [
+      "info: 1 of 40 values of GR lie outside [0, 300] gAPI; they count as missing",
+      "warning: 20 of 40 values of RHOB lie outside [1, 3.5] g/cm3; they count as missing",
+    ]);
+  }));
+
+Deno.test("predictFile() reads times in the unit of the model's order", () =>
+  withBench(true, async ({ predictor, predict, read }) => {
+    const { signature } = predictor;
+    const order = signature.order as { column: string; unit: string };
+    try {
+      order.unit = "h";
+      const rows = (cells: readonly string[]) =>
+        "DEPT,GR\n" + cells.map((cell, i) => `${cell},${20 + 90 * i}\n`).join("");
+      const times = ["2024-01-01 00:00", "2024-01-01 01:00", "2024-01-01 12:00"];
+      await predict("times.csv", rows(times), "times.parquet");
+      await predict("hours.csv", rows(["0", "1", "12"]), "hours.parquet");
+      const confidences = async (name: string) => (await read(name)).map((row) => row.confidence);
+      assertEquals(await confidences("times.parquet"), await confidences("hours.parquet"));
+      order.unit = "m";
+      await assertRejects(
+        () => predict("times.csv", null, "x.csv"),
+        UsageError,
+        'Cannot count the times of "DEPT" in "m"',
+      );
+    } finally {
+      order.unit = "m";
+    }
   }));

@@ -1,4 +1,12 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { parseParams } from "../../runtime/config.ts";
+import { UsageError } from "../../runtime/errors.ts";
 import { features } from "../../stages/features.ts";
 import { readGold, rowsOutside } from "../../stages/rows.ts";
 import { withSilver } from "./fixture.ts";
@@ -78,4 +86,63 @@ Deno.test("features.isCurrent() is false once the table is gone", () =>
       { sql: `drop table ${gold.table}` },
     ]);
     assertEquals(await features.isCurrent!(gold, params(), context), false);
+  }));
+
+Deno.test("features() refuses a radius or a statistic that is named twice", () => {
+  for (const [key, value] of [["radii", [1, 1]], ["statistics", ["mean", "mean"]]] as const) {
+    const error = assertThrows(
+      () => parseParams(features.params, { windows: { [key]: value } }, "features"),
+      UsageError,
+    );
+    assertStringIncludes(error.message, "twice; remove one of them");
+  }
+});
+
+Deno.test("features() names the key to change when components, folds or blocks do not fit", () =>
+  withSilver({ rows: 60, isOrdered: true }, async (context, silver) => {
+    const fails = async (values: unknown, ...parts: string[]) => {
+      const error = await assertRejects(
+        () => features.run(silver, params(values), context),
+        UsageError,
+      );
+      for (const part of parts) assertStringIncludes(error.message, part);
+    };
+    await fails({ pca: 99 }, "there are 3 features of 60 rows", "lower features.pca to at most 3");
+    await fails({ split: { blocks: 2, folds: 5 } }, "raise features.split.blocks");
+    await fails({ split: { embargo: 1e6 } }, "without fold 0", "lower features.split.embargo");
+    await context.store.query(`update ${silver.train.table} set _order = 1`);
+    await fails({}, "1 different value", "set preprocessing.order to another column");
+    await context.store.query(`delete from ${silver.train.table} where _row > 3`);
+    await fails({ split: { kind: "stratified" } }, "Cannot split 4 rows into 5 folds", "lower");
+  }));
+
+Deno.test("features() warns when trainers that stop early would have no rows", () =>
+  withSilver({ rows: 60, isOrdered: true }, async (context, silver) => {
+    const split = { kind: "blocked", folds: 3, blocks: 3, embargo: 1 };
+    await features.run(silver, params({ split }), context);
+    assertEquals(context.findings.filter((f) => f.check === "embargo"), []);
+    const tight = { ...split, blocks: 12, embargo: 2.4 };
+    await features.run(silver, params({ split: tight }), context);
+    const [finding] = context.findings.filter((f) => f.check === "embargo");
+    assertStringIncludes(finding.message, "cannot train without folds 2 and 0");
+    assertStringIncludes(finding.message, "lower features.split.embargo");
+  }));
+
+Deno.test("features() refuses more folds than groups with the way out", () =>
+  withSilver({ sites: 3 }, async (context, silver) => {
+    await assertRejects(
+      () => features.run(silver, params({ split: { kind: "group" } }), context),
+      UsageError,
+      "there are 3 groups; lower features.split.folds",
+    );
+  }));
+
+Deno.test("features() warns when windows hold no neighbor", () =>
+  withSilver({ isOrdered: true, sites: 2 }, async (context, silver) => {
+    const order = { column: "time", unit: "h" };
+    await features.run({ ...silver, order }, params({ windows: { radii: [0.2, 1] } }), context);
+    const findings = context.findings.filter((f) => f.check === "windows");
+    assertEquals(findings.length, 1);
+    assertStringIncludes(findings[0].message, "no neighbor within 0.2 h");
+    assertStringIncludes(findings[0].message, "rows are 0.5 h apart");
   }));

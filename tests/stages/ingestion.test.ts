@@ -83,7 +83,7 @@ Deno.test("ingestion keeps numbers, texts and times apart when it reads a CSV", 
     assertEquals(train.columns, [
       { name: "plant", type: "text", nulls: 0 },
       { name: "height", type: "number", nulls: 1 },
-      { name: "wet", type: "number", nulls: 0 },
+      { name: "wet", type: "number", text: "_text_wet", nulls: 0 },
       { name: "born", type: "time", nulls: 0 },
     ]);
     assertEquals(await context.store.query(`select * from ${train.table}`), [
@@ -95,6 +95,7 @@ Deno.test("ingestion keeps numbers, texts and times apart when it reads a CSV", 
         plant: "fern",
         height: 12,
         wet: 1,
+        _text_wet: "true",
         born: "2020-01-02T00:00:00.000Z",
       },
       {
@@ -105,6 +106,7 @@ Deno.test("ingestion keeps numbers, texts and times apart when it reads a CSV", 
         plant: "moss",
         height: null,
         wet: 0,
+        _text_wet: "false",
         born: "2020-02-03T00:00:00.000Z",
       },
     ]);
@@ -156,7 +158,12 @@ Deno.test("ingestion counts cells that are no number in a column of numbers", ()
   rows[7] = "oops,a";
   return withFiles({ "x.csv": ["n,t", ...rows].join("\n") }, async (context) => {
     const { train } = await run({ train: ["x.csv"] }, context);
-    assertEquals(train.columns[0], { name: "n", type: "number", nulls: 1 });
+    assertEquals(train.columns[0], {
+      name: "n",
+      type: "number",
+      text: "_text_n",
+      nulls: 1,
+    });
     assertStringIncludes(
       context.findings[0].message,
       '1 cells of n that are no number, first "oops" in row 8',
@@ -252,6 +259,10 @@ Deno.test("ingestion names file and line, and leaves nothing, when an input is b
     "bad.json": "{",
     "x.doc": "x",
   }, async (context) => {
+    await Deno.writeFile(
+      `${context.baseDir}/latin.csv`,
+      Uint8Array.from(`a,b\n${"1,2\n".repeat(30_000)}1,\xe9\n`, (char) => char.charCodeAt(0)),
+    );
     const fails = async (uri: string, ...parts: string[]) => {
       const error = await assertRejects(() => run({ train: [uri] }, context), Error);
       for (const part of parts) assertStringIncludes(error.message, part);
@@ -263,6 +274,7 @@ Deno.test("ingestion names file and line, and leaves nothing, when an input is b
     await fails("head.csv", "it holds no rows");
     await fails("reserved.csv", '"_label" has a reserved name');
     await fails("bad.json", 'Cannot read "bad.json"');
+    await fails("latin.csv", "line 30002 is not UTF-8", "save the file as UTF-8");
     await fails("x.doc", "no source takes this kind of file", ".las.gz");
     await fails("https://x/y.csv", "only files are read");
     const twice = () => run({ train: ["one.csv", "one.csv"] }, context);
@@ -273,4 +285,69 @@ Deno.test("ingestion names file and line, and leaves nothing, when an input is b
       "there are las, csv, parquet, json",
     );
     assertEquals(await tablesOf(context), []);
+  }));
+
+Deno.test("ingestion keeps the text of cells that numbers would not say, beside the numbers", () =>
+  withFiles({
+    "a.csv": "y,flag,code,word\n1,TRUE,01,yes\n0,false,02,no\n1,,01,yes\n",
+    "b.csv": "y,flag,code,word\n1,t,03,no\n0,f,03,no\n",
+  }, async (context) => {
+    const one = await run({ train: ["a.csv"] }, context);
+    assertEquals(one.train.columns, [
+      { name: "y", type: "number", nulls: 0 },
+      { name: "flag", type: "number", text: "_text_flag", nulls: 1 },
+      { name: "code", type: "text", nulls: 0 },
+      { name: "word", type: "text", nulls: 0 },
+    ]);
+    const cells = await context.store.query(
+      `select flag, _text_flag, code, word from ${one.train.table} order by _row`,
+    );
+    assertEquals(cells.map((row) => Object.values(row)), [
+      [1, "TRUE", "01", "yes"],
+      [0, "false", "02", "no"],
+      [null, null, "01", "yes"],
+    ]);
+    const both = await run({ train: ["a.csv", "b.csv"] }, context);
+    assertEquals(both.train.columns[1], { name: "flag", type: "text", nulls: 1 });
+    assertEquals(
+      (await context.store.query(
+        `select flag from ${both.train.table} order by _source, _row`,
+      )).map(({ flag }) => flag),
+      ["TRUE", "false", null, "t", "f"],
+    );
+  }));
+
+Deno.test("ingestion warns of headers that are blank or repeated", () =>
+  withFiles({ "x.csv": "a,b,A,,y\n1,2,3,4,p\n1,2,3,4,q\n" }, async (context) => {
+    const { train } = await run({ train: ["x.csv"] }, context);
+    assertEquals(train.columns.map(({ name }) => name), ["a", "b", "A_1", "column3", "y"]);
+    assertEquals(context.findings.map(({ check, subject, message }) => [check, subject, message]), [
+      [
+        "header",
+        "a",
+        "Columns 1, 3 of x.csv are all called a; all but the first are read as A_1: give each its own name in the file",
+      ],
+      [
+        "header",
+        "column3",
+        "Column 4 of x.csv has no name and is called column3; give it one in the file",
+      ],
+    ]);
+  }));
+
+Deno.test("ingestion gives two runs at once the same table", () =>
+  withFiles({
+    "log.csv": LOG,
+    "log.las": "~V\nVERS. 2.0:\n~W\nNULL. -1:\n~C\nD.M:\nX.GAPI:\n~A\n1 80\n2 90\n",
+    "intervals.csv": "top,base,text\n1,3,sand\n4,6,clay\n",
+  }, async (context) => {
+    for (const params of [label(), { train: ["log.las"], production: ["log.las"] }]) {
+      const runs = Array.from(
+        { length: 4 },
+        (_, i) => run(params, { ...context, runId: `run-${i}` }),
+      );
+      const [first, ...others] = await Promise.all(runs);
+      for (const other of others) assertEquals(other, first);
+    }
+    assert((await tablesOf(context)).every((name) => name.startsWith("test_")));
   }));

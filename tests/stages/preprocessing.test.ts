@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { parse } from "@std/yaml";
 import { las } from "../../plugins/sources/las.ts";
-import { csv } from "../../plugins/sources/table.ts";
+import { csv, json, parquet } from "../../plugins/sources/table.ts";
 import { UsageError } from "../../runtime/errors.ts";
 import type { Context } from "../../runtime/stage.ts";
 import { ingestion } from "../../stages/ingestion.ts";
@@ -353,4 +353,145 @@ Deno.test("preprocessing repeats to the same table and another parameter gives a
     assertEquals(await context.store.query("select count(b) as n from silver.test_train"), [{
       n: 3,
     }]);
+  }));
+
+for (
+  const [name, labels, classes] of [
+    ["yes and no", ["yes", "no"], ["no", "yes"]],
+    ["t and f", ["t", "f"], ["f", "t"]],
+    ["T and F", ["T", "F"], ["F", "T"]],
+    ["True and False", ["True", "False"], ["False", "True"]],
+    ["numbers with zeros before", ["01", "02"], ["01", "02"]],
+    ["numbers with signs", ["+1", "-1"], ["+1", "-1"]],
+    ["whole numbers", ["1", "0"], ["0", "1"]],
+  ] as const
+) {
+  Deno.test(`preprocessing keeps the names of classes that are ${name}`, () =>
+    withTable({ train: column([...labels, ...labels, ...labels]) }, async (preprocess) => {
+      const silver = await preprocess({ target: "y" });
+      assertEquals(silver.classes.map((c) => c.name), [...classes]);
+    }));
+}
+
+Deno.test("preprocessing names the classes of a BOOLEAN true and false", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await using context = await openTestContext([json, parquet], { baseDir: dir });
+    for (const [name, format] of [["x.json", "json"], ["x.parquet", "parquet"]]) {
+      await context.store.query(
+        `copy (select i % 2 = 0 as y, i as x from range(6) as r(i)) to '${dir}/${name}' (format ${format})`,
+      );
+      const params = ingestion.params.parse({ train: [name] });
+      const bronze = await ingestion.run(undefined, params, context);
+      const silver = await preprocessing.run(
+        bronze,
+        preprocessing.params.parse({ target: "y" }),
+        context,
+      );
+      assertEquals(silver.classes.map((c) => c.name), ["false", "true"]);
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("preprocessing counts numbers beyond float32 as missing and names their rows", () =>
+  withTable(
+    { train: "y,a,b\np,1,1\nq,inf,2\np,-1e39,3\nq,1,-inf\n" },
+    async (preprocess, context) => {
+      const { train } = await preprocess({ target: "y", outliers: "keep" });
+      assertEquals(train.columns.map(({ nulls }) => nulls), [2, 1]);
+      assertEquals(messages(context), [
+        "warning: 2 values of a in the train rows are infinite or beyond ±3.4e38, first in " +
+        "train.csv row 2, train.csv row 3; they count as missing: correct them in the file",
+        "warning: 1 values of b in the train rows are infinite or beyond ±3.4e38, first in " +
+        "train.csv row 4; they count as missing: correct them in the file",
+      ]);
+    },
+  ));
+
+Deno.test("preprocessing shows the offending rows when an expectation stops the run", () =>
+  withTable({ train: WELLS }, async (preprocess) => {
+    const error = await assertRejects(() =>
+      preprocess({
+        target: "y",
+        group: "well",
+        order: "depth",
+        features: ["gr"],
+        expectations: [{ check: "in_range", column: "gr", min: 0, max: 400, severity: "error" }],
+      })
+    );
+    assertEquals(
+      (error as Error).message,
+      'Cannot preprocess the training rows: group B breaks "in_range [0, 400]": 2 of 2 values of gr ' +
+        "offend, 0 % hold and 100 % must, such as train.csv row 3 (depth 1): gr = -5, train.csv row 5 " +
+        "(depth 0): gr = 900; correct the rows, or change preprocessing.expectations",
+    );
+  }));
+
+Deno.test("preprocessing counts a time in the declared unit", () =>
+  withTable({ train: GARDEN }, async (preprocess, context) => {
+    for (
+      const [orderUnit, seconds] of [["s", 1], ["min", 60], ["h", 3600], ["d", 86_400]] as const
+    ) {
+      const silver = await preprocess({ target: "plant", order: "day", orderUnit });
+      assertEquals(silver.order, { column: "day", unit: orderUnit });
+      const [{ first }] = await context.store.query(
+        `select min(_order) as first from ${silver.train.table}`,
+      );
+      assertEquals(first, Date.UTC(2020, 0, 1) / 1000 / seconds);
+    }
+    await assertRejects(
+      () => preprocess({ target: "plant", order: "day", orderUnit: "m" }),
+      UsageError,
+      "set preprocessing.orderUnit to one of ms, s, min, h, d",
+    );
+  }));
+
+Deno.test("preprocessing warns of features that are empty or the target again", () =>
+  withTable({
+    train: "y,copy,code,none,fine,well\n" +
+      Array.from(
+        { length: 12 },
+        (_, i) => `${i % 3},${i % 3},${[7, 9, 8][i % 3]},,${i % 4},${i % 2}`,
+      )
+        .join("\n"),
+  }, async (preprocess, context) => {
+    const silver = await preprocess({
+      target: "y",
+      group: "well",
+      features: ["copy", "code", "none", "fine"],
+    });
+    assertEquals(silver.train.columns[2].nulls, 12);
+    assertEquals(messages(context), [
+      "warning: The train rows have no value of feature none; all its values are missing",
+      "warning: Feature none has no value in any training row; remove it from preprocessing.features",
+      "warning: Feature copy leaks the target y: each of its 3 values stands for exactly one class; " +
+      "remove it from preprocessing.features",
+      "warning: Feature code leaks the target y: each of its 3 values stands for exactly one class; " +
+      "remove it from preprocessing.features",
+    ]);
+  }));
+
+Deno.test("preprocessing refuses one column as two of target, group and order", () =>
+  withTable({ train: WELLS }, async (preprocess) => {
+    for (
+      const [params, part] of [
+        [{ target: "y", group: "Y" }, 'Cannot group by "Y": it is the target'],
+        [{ target: "y", order: "y" }, 'Cannot order by "y": it is the target'],
+        [
+          { target: "y", group: "depth", order: "depth" },
+          'Cannot order by "depth": it is the group',
+        ],
+      ] as const
+    ) await assertRejects(() => preprocess(params), UsageError, part);
+  }));
+
+Deno.test("preprocessing gives two runs at once the same table", () =>
+  withTable({ train: GARDEN }, async (preprocess, context) => {
+    const [first, ...others] = await Promise.all(
+      Array.from({ length: 4 }, () => preprocess({ target: "plant" })),
+    );
+    for (const other of others) assertEquals(other, first);
+    assertEquals(await silverTables(context), 1);
   }));

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { gzipSync } from "node:zlib";
 import { csv, json, parquet } from "../../../plugins/sources/table.ts";
 import { openStore } from "../../../runtime/store.ts";
@@ -58,6 +58,85 @@ Deno.test("csv.open() takes a quote inside a cell as it is, and heads longer tha
   const rows = Array.from({ length: 9_000 }, (_, i) => `${i},5\u2033 pipe ${i} é`).join("\n");
   return withFile("x.csv", `id,what\n${rows}\n`, async (path) => {
     assertEquals((await read(csv, path)).length, 9_000);
+  });
+});
+
+Deno.test("csv.open() takes only numbers, dates and times for other than text", () =>
+  withFile("x.csv", "a,b,c,d,e\nyes,t,01,12:30,1.50\nno,f,02,09:15,NA\n", async (path) => {
+    assertEquals(await read(csv, path), [
+      { a: "yes", b: "t", c: "01", d: "12:30", e: 1.5 },
+      { a: "no", b: "f", c: "02", d: "09:15", e: null },
+    ]);
+    await using store = await openStore(":memory:");
+    const opened = await csv.open(path, { signal });
+    assert("select" in opened && opened.texts !== undefined);
+    const { texts } = opened;
+    assertEquals(await store.query(texts), [
+      { a: "yes", b: "t", c: "01", d: "12:30", e: "1.50" },
+      { a: "no", b: "f", c: "02", d: "09:15", e: "NA" },
+    ]);
+  }));
+
+Deno.test("csv.open() names blank headers as DuckDB does", async () => {
+  for (const columns of [3, 10, 11, 101]) {
+    const header = Array.from({ length: columns }, (_, j) => j === 1 ? "" : `c${j}`).join(",");
+    const row = Array.from({ length: columns }, (_, j) => j).join(",");
+    await withFile("x.csv", `${header}\n${row}\n`, async (path) => {
+      const [name] = Object.keys((await read(csv, path))[0]).slice(1);
+      const { findings } = await csv.open(path, { signal });
+      assertEquals(findings.map(({ subject }) => subject), [name]);
+    });
+  }
+});
+
+Deno.test("open() refuses gzip data that is cut or damaged anywhere", async () => {
+  const rows = Array.from({ length: 50_000 }, (_, i) => `${i},${i % 7}`).join("\n");
+  const whole = gzipSync(`a,b\n${rows}\n`);
+  const flipped = Uint8Array.from(whole);
+  flipped[flipped.length - 6] ^= 1;
+  const broken = [
+    whole.subarray(0, whole.length / 2),
+    whole.subarray(0, whole.length - 8),
+    flipped,
+    new TextEncoder().encode("a,b\n1,2\n"),
+  ];
+  for (const [source, name] of [[csv, "x.csv.gz"], [json, "x.ndjson.gz"]] as const) {
+    for (const bytes of broken) {
+      await withFile(name, bytes, async (path) => {
+        const error = await assertRejects(() => source.open(path, { signal }), SyntaxError);
+        assertEquals(
+          error.message,
+          `Cannot read "${path}": its gzip data is truncated or damaged; copy the file again`,
+        );
+      });
+    }
+  }
+  await withFile("x.csv.gz", whole, async (path) => {
+    assertEquals((await read(csv, path)).length, 50_000);
+  });
+});
+
+Deno.test("csv.open() says what a file is that is no UTF-8 text", async () => {
+  const bytes = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
+  const wide = (text: string) => bytes([...text].map((char) => `${char}\0`).join(""));
+  const cases: readonly [content: Uint8Array, state: string][] = [
+    [bytes("\xff\xfe" + "a\0,\0b\0\n\0"), "it is UTF-16 text; save it as UTF-8"],
+    [bytes("\xfe\xff" + "\0a\0,\0b"), "it is UTF-16 text; save it as UTF-8"],
+    [wide("a,b\n1,2\n"), "it seems to be UTF-16 text; save it as UTF-8"],
+    [bytes("a,b\n1,\0\x01,\x02\xff\xfe,,,,,\n"), "it is binary data and no text"],
+    [bytes("PK\x03\x04\x14\0"), "it is a spreadsheet or a ZIP archive"],
+    [gzipSync("a,b\n1,2\n"), "it is gzip data; give it a name that ends with .gz"],
+    [bytes("a,b\n1,x\n2,caf\xe9\n"), "line 3 is not UTF-8 but perhaps Latin-1"],
+  ];
+  for (const [content, state] of cases) {
+    await withFile("x.csv", content, async (path) => {
+      const error = await assertRejects(() => csv.open(path, { signal }), SyntaxError);
+      assertStringIncludes(error.message, `Cannot read "${path}": ${state}`);
+    });
+  }
+  await withFile("x.csv", bytes("\xef\xbb\xbfa,b\n1,2\n"), async (path) => {
+    assertEquals(await read(csv, path), [{ a: 1, b: 2 }]);
+    assertEquals((await csv.open(path, { signal })).findings, []);
   });
 });
 
