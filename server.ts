@@ -12,9 +12,11 @@ import { Access, API_KEY_VARIABLE, checkHost } from "./serving/access.ts";
 import { Exchanges, type Handler, type RouteOptions } from "./serving/exchange.ts";
 import { HttpError } from "./serving/http_error.ts";
 import { Metrics } from "./serving/metrics.ts";
+import { addMlflowRoutes } from "./serving/mlflow/mod.ts";
 import { Models } from "./serving/models.ts";
 import { describeApi } from "./serving/openapi.ts";
 import { ServingParams } from "./serving/params.ts";
+import { PredictionPath } from "./serving/prediction.ts";
 import { RequestIds } from "./serving/request_ids.ts";
 import {
   health,
@@ -25,8 +27,12 @@ import {
   renderMetrics,
   root,
 } from "./serving/routes/info.ts";
+import { labels } from "./serving/routes/labels.ts";
+import { addOipRoutes } from "./serving/routes/oip.ts";
 import { predict } from "./serving/routes/predict.ts";
+import { addScoringRoutes } from "./serving/routes/scoring.ts";
 import { sql } from "./serving/routes/sql.ts";
+import { addStreamRoute } from "./serving/routes/stream.ts";
 
 export { ServingParams };
 
@@ -133,6 +139,12 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   addRoute("GET", "/model_info", modelInfo(info));
   addRoute("GET", "/models", listModels(info));
   addRoute("POST", "/sql", sql({ store, access }));
+  addRoute("POST", "/labels", labels({ store, maxBodyBytes: params.maxBodyBytes }));
+  const path = new PredictionPath({ ...predictDeps, maxBatchRows: params.maxBatchRows });
+  const protocol = { ...params, store, models, model, path, exchanges, ready: ready(info) };
+  addOipRoutes(addRoute, protocol);
+  addScoringRoutes(addRoute, protocol);
+  addStreamRoute(addRoute, protocol);
   addRoute("GET", "/openapi.json", () => ({
     status: 200,
     body: JSON.stringify(
@@ -143,6 +155,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
       }),
     ),
   }));
+  addMlflowRoutes(hono, exchanges, { store, access });
   hono.notFound((c) =>
     exchanges.refuse(
       c.req.raw,
@@ -152,12 +165,13 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   );
 
   function addRoute(
-    method: "GET" | "POST",
+    method: "GET" | "POST" | "ALL",
     path: string,
     handler: Handler,
     options: RouteOptions = {},
   ): void {
     const answer = exchanges.route(path, handler, options);
+    if (method === "ALL") return void hono.all(path, (c) => answer(c.req.raw));
     hono.on(method, path, (c) => answer(c.req.raw));
     const allow = method === "GET" ? "GET, HEAD" : method;
     hono.all(path, (c) =>
@@ -167,6 +181,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
         new HttpError(`Cannot ${c.req.method} "${path}": use ${allow}`, "method_not_allowed", {
           headers: { allow },
         }),
+        options,
       ));
   }
 

@@ -62,9 +62,10 @@ const firstSchema: readonly string[] = [
     request_id varchar not null, row integer not null, request_time timestamp not null, model varchar not null,
     version integer not null, features double[] not null, order_value double, label varchar not null,
     confidence double not null, probabilities float[] not null, slice varchar)`,
+  "create sequence core.label_change",
   `create table core.labels (
-    request_id varchar not null, row integer not null, label varchar not null, source varchar,
-    created_at timestamp not null)`,
+    change bigint primary key default nextval('core.label_change'), request_id varchar not null,
+    row integer not null, label varchar not null, source varchar, created_at timestamp not null)`,
   `create table core.judgements (
     request_id varchar not null, row integer not null, judge varchar not null,
     judge_version varchar not null, status varchar not null, kind varchar, score double,
@@ -110,7 +111,9 @@ const firstSchema: readonly string[] = [
       v.artifact, v.run_id, v.created_at, v.created_by, v.class_names, v.input_names, v.report
     from core.model_versions v left join aliases a using (model, version)
     group by all`,
-  "create view labels as select * from core.labels",
+  `create view labels as select * exclude (change) from core.labels
+    qualify row_number() over (partition by request_id, row order by change desc) = 1`,
+  "create view label_history as select * from core.labels",
   "create view judgements as select * from core.judgements",
   "create view drift as select * from core.drift",
   `create view alerts as

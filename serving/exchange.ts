@@ -43,16 +43,36 @@ export class Exchange {
    */
   async readText(maxBytes: number): Promise<string> {
     const { request } = this;
-    const length = request.headers.get("content-length");
-    if (length !== null) {
-      this.requestBytes = Number(length);
-      if (this.requestBytes > maxBytes) throw tooLarge(maxBytes);
-      return await request.text().catch(gone);
-    }
-    return request.body === null ? "" : await this.#readStream(request.body, maxBytes);
+    if (this.#hasLength(maxBytes)) return await request.text().catch(gone);
+    if (request.body === null) return "";
+    return new TextDecoder().decode(await this.#readStream(request.body, maxBytes));
   }
 
-  async #readStream(body: ReadableStream<Uint8Array>, maxBytes: number): Promise<string> {
+  /**
+   * Reads the body as it is, whatever its encoding.
+   * @throws {HttpError} as {@linkcode readText}.
+   */
+  async readBytes(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { request } = this;
+    if (this.#hasLength(maxBytes)) return await request.bytes().catch(gone);
+    return request.body === null
+      ? new Uint8Array(0)
+      : await this.#readStream(request.body, maxBytes);
+  }
+
+  /** Whether the length is told beforehand, and then within the limit. */
+  #hasLength(maxBytes: number): boolean {
+    const length = this.request.headers.get("content-length");
+    if (length === null) return false;
+    this.requestBytes = Number(length);
+    if (this.requestBytes > maxBytes) throw tooLarge(maxBytes);
+    return true;
+  }
+
+  async #readStream(
+    body: ReadableStream<Uint8Array>,
+    maxBytes: number,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
     try {
@@ -66,24 +86,31 @@ export class Exchange {
       if (error instanceof HttpError) throw error;
       gone(error);
     }
-    return new TextDecoder().decode(Buffer.concat(chunks));
+    return Buffer.concat(chunks);
   }
 }
 
-/** A body that breaks off is a client that has gone. */
-function gone(cause: unknown): never {
+/** Refuses to go on: a body that breaks off is a client that has gone. */
+export function gone(cause: unknown): never {
   throw new HttpError("Cannot read the body: the client has gone", "cancelled", { cause });
 }
 
-function tooLarge(maxBytes: number): HttpError {
+/** Gives the refusal of a body that is larger than `maxBytes`. */
+export function tooLarge(maxBytes: number): HttpError {
   return new HttpError(
     `Cannot read the body: it is larger than ${maxBytes} bytes; send it in parts`,
     "too_large",
   );
 }
 
+/** An answer in any form: text, bytes, or parts that are sent as they come. */
+export interface Reply extends Omit<Answer, "body"> {
+  /** Parts are asked for one by one, each when the client has taken the last one. */
+  readonly body: string | Uint8Array<ArrayBuffer> | AsyncIterable<string>;
+}
+
 /** Gives the answer to one request. */
-export type Handler = (exchange: Exchange) => Answer | Promise<Answer>;
+export type Handler = (exchange: Exchange) => Reply | Promise<Reply>;
 
 /** How a route differs from others. */
 export interface RouteOptions {
@@ -91,7 +118,17 @@ export interface RouteOptions {
   readonly isLogged?: boolean;
   /** Whether it answers without a key; default false. */
   readonly isOpen?: boolean;
+  /** Gives the answer to a refused request in the form that the clients of the route expect. */
+  readonly writeError?: (error: HttpError, requestId: string) => Answer;
 }
+
+/** Adds a route to an app; `ALL` takes every method. */
+export type AddRoute = (
+  method: "GET" | "POST" | "ALL",
+  path: string,
+  handler: Handler,
+  options?: RouteOptions,
+) => void;
 
 /** What {@linkcode Exchanges} needs. */
 export interface ExchangesOptions {
@@ -143,39 +180,41 @@ export class Exchanges {
   }
 
   /** Answers one request that no route takes: `endpoint` is its path. */
-  refuse(request: Request, endpoint: string, error: HttpError): Promise<Response> {
+  refuse(
+    request: Request,
+    endpoint: string,
+    error: HttpError,
+    options: Pick<RouteOptions, "writeError"> = {},
+  ): Promise<Response> {
     const exchange = new Exchange(request, "unmatched", endpoint.slice(0, 256));
-    return this.#exchange(exchange, () => Promise.reject(error), {});
+    const { writeError = errorAnswer } = options;
+    return this.#exchange(exchange, () => Promise.reject(error), { writeError });
+  }
+
+  /**
+   * Answers one part of a request that is a stream of them. A part has a deadline and a row in the
+   * inference table of its own; its id is the whole's with `#` and its number.
+   */
+  async part(
+    whole: Exchange,
+    number: number,
+    handler: (exchange: Exchange) => Promise<Answer>,
+  ): Promise<Answer> {
+    const exchange = new Exchange(whole.request, whole.route, whole.endpoint);
+    // Given ids hold no "#", so this one cannot collide with another.
+    exchange.requestId = `${whole.requestId}#${number}`;
+    exchange.requester = whole.requester;
+    return await this.#answer(exchange, () => this.#run(exchange, handler), {}) as Answer;
   }
 
   async #exchange(exchange: Exchange, handler: Handler, options: RouteOptions): Promise<Response> {
-    let answer: Answer;
-    let failure: HttpError | null = null;
-    try {
+    const answer = await this.#answer(exchange, async () => {
       await this.#identify(exchange, options);
-      answer = await this.#run(exchange, handler);
-    } catch (error) {
-      failure = toHttpError(error);
-      if (failure.status === 500) this.#options.onError(exchange.requestId, error);
-      answer = errorAnswer(failure, exchange.requestId);
-      exchange.inferences = null;
-    }
-    let bytes = Buffer.byteLength(answer.body);
-    if (options.isLogged !== false) {
-      try {
-        await this.#options.log.record(
-          toRow(exchange, answer.status, bytes, failure),
-          exchange.inferences,
-        );
-      } catch (error) {
-        this.#options.metrics.countUnlogged();
-        answer = errorAnswer(toLogError(error), exchange.requestId);
-        bytes = Buffer.byteLength(answer.body);
-      }
-    }
-    const seconds = (performance.now() - exchange.startedAt) / 1000;
-    this.#options.metrics.countRequest(exchange.route, answer.status, seconds);
-    return new Response(answer.body, {
+      return await this.#run(exchange, handler);
+    }, options);
+    const { body } = answer;
+    if (!isIterable(body)) this.#count(exchange, answer.status);
+    return new Response(isIterable(body) ? this.#send(body, exchange, answer.status) : body, {
       // The client of a cancelled request is gone; 499 is for the table alone.
       status: answer.status,
       headers: {
@@ -185,6 +224,90 @@ export class Exchanges {
         ...answer.headers,
       },
     });
+  }
+
+  /** Gives an answer whose row is written; that of a stream is written when it ends. */
+  async #answer(
+    exchange: Exchange,
+    run: () => Promise<Reply>,
+    { isLogged = true, writeError = errorAnswer }: RouteOptions,
+  ): Promise<Reply> {
+    let answer: Reply;
+    let failure: HttpError | null = null;
+    try {
+      answer = await run();
+    } catch (error) {
+      failure = toHttpError(error);
+      if (failure.status === 500) this.#options.onError(exchange.requestId, error);
+      answer = writeError(failure, exchange.requestId);
+      exchange.inferences = null;
+    }
+    if (!isLogged || isIterable(answer.body)) return answer;
+    try {
+      const bytes = Buffer.byteLength(answer.body);
+      await this.#options.log.record(
+        toRow(exchange, answer.status, bytes, failure),
+        exchange.inferences,
+      );
+      return answer;
+    } catch (error) {
+      this.#options.metrics.countUnlogged();
+      return writeError(toLogError(error), exchange.requestId);
+    }
+  }
+
+  #count(exchange: Exchange, status: number): void {
+    const seconds = (performance.now() - exchange.startedAt) / 1000;
+    this.#options.metrics.countRequest(exchange.route, status, seconds);
+  }
+
+  /** Sends parts as fast as the client takes them, and then writes the row of the request. */
+  #send(
+    parts: AsyncIterable<string>,
+    exchange: Exchange,
+    status: number,
+  ): ReadableStream<Uint8Array> {
+    const iterator = parts[Symbol.asyncIterator]();
+    const encoder = new TextEncoder();
+    let bytes = 0;
+    let isEnded = false;
+    const end = async (error: HttpError | null): Promise<void> => {
+      isEnded = true;
+      this.#count(exchange, error?.status ?? status);
+      try {
+        await this.#options.log.record(toRow(exchange, error?.status ?? status, bytes, error));
+      } catch (cause) {
+        this.#options.metrics.countUnlogged();
+        throw toLogError(cause);
+      }
+    };
+    return new ReadableStream({
+      async pull(controller) {
+        try {
+          const { value, done } = await iterator.next();
+          if (isEnded) return;
+          if (done) {
+            await end(null);
+            return controller.close();
+          }
+          const part = encoder.encode(value);
+          bytes += part.length;
+          controller.enqueue(part);
+        } catch (error) {
+          const failure = toHttpError(error);
+          if (!isEnded) await end(failure);
+          // A request that broke off has had its answers; anything else shows as a broken answer.
+          if (failure.code !== "cancelled") throw error;
+          controller.close();
+        }
+      },
+      async cancel() {
+        if (isEnded) return;
+        await iterator.return?.();
+        // Whom a failure to write the row would be told is gone; it is counted.
+        await end(cancelled()).catch(() => {});
+      },
+    }, { highWaterMark: 0 });
   }
 
   async #identify(exchange: Exchange, options: RouteOptions): Promise<void> {
@@ -203,18 +326,21 @@ export class Exchanges {
     if (!options.isOpen) exchange.requester = this.#options.access.check(headers);
   }
 
-  async #run(exchange: Exchange, handler: Handler): Promise<Answer> {
+  async #run(exchange: Exchange, handler: Handler): Promise<Reply> {
     const { signal } = exchange.request;
     if (signal.aborted) throw cancelled();
+    const cancel = () => exchange.fail(cancelled());
     this.#open.add(exchange);
     this.#ticker ??= setInterval(() => this.#tick(), DEADLINE_TICK_MS);
     try {
-      return await new Promise<Answer>((resolve, reject) => {
+      return await new Promise<Reply>((resolve, reject) => {
         exchange.fail = reject;
-        signal.addEventListener("abort", () => reject(cancelled()), { once: true });
+        signal.addEventListener("abort", cancel, { once: true });
         Promise.resolve(handler(exchange)).then(resolve, reject);
       });
     } finally {
+      // A stream has one signal for all its parts.
+      signal.removeEventListener("abort", cancel);
       this.#open.delete(exchange);
     }
   }
@@ -239,6 +365,10 @@ export class Exchanges {
     clearInterval(this.#ticker);
     this.#ticker = undefined;
   }
+}
+
+function isIterable(body: object | string): body is AsyncIterable<string> {
+  return typeof body === "object" && Symbol.asyncIterator in body;
 }
 
 function cancelled(): HttpError {

@@ -2,7 +2,9 @@
 import { z } from "zod";
 import type { Signature } from "../runtime/signature.ts";
 import { errorStatus } from "./http_error.ts";
+import { protocolPaths, protocolSchemas } from "./openapi_protocols.ts";
 import { bodyOptions } from "./records.ts";
+import { LabelsBody } from "./routes/labels.ts";
 import { SqlBody } from "./routes/sql.ts";
 
 type Json = Record<string, unknown>;
@@ -47,8 +49,12 @@ export function describeApi(signature: Signature | null, options: DocumentOption
     },
     "/models": { get: read("Every registered version", "models", "Object") },
     "/sql": { post: write("One read-only SELECT", "sql", "SqlBody", "SqlResult") },
+    "/labels": {
+      post: write("The truth about earlier predictions", "labels", "LabelsBody", "Object"),
+    },
     "/metrics": { get: text("Prometheus metrics", "metrics", "text/plain") },
     "/openapi.json": { get: text("This document", "openapi", "application/json") },
+    ...protocolPaths(signature),
   };
   return {
     openapi: "3.1.0",
@@ -152,9 +158,11 @@ function schemas(signature: Signature | null, options: DocumentOptions): Json {
     BatchPredictBody: bodySchema(batchPredict, options.maxBatchPredictRows),
     Predictions: predictionsSchema(signature),
     SqlBody: toSchema(SqlBody),
+    LabelsBody: toSchema(LabelsBody),
     SqlResult: toSchema(SqlResult),
     Error: toSchema(ErrorBody),
     Object: { type: "object" },
+    ...protocolSchemas(signature),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Every shipped alert fires when it should and is quiet otherwise, wherever the machine stands. */
 import { assert, assertEquals } from "@std/assert";
 import { loadAlerts } from "../../../plugins/alerts/load.ts";
+import { recordLabels } from "../../../runtime/labels.ts";
 import type { Store } from "../../../runtime/store.ts";
 import {
   addDrift,
@@ -29,6 +30,16 @@ async function judge(store: Store, low: number, judgeVersion = "rule-1"): Promis
   const of = { requestId: request, judgeVersion };
   await addJudgements(store, { ...of, count: low, score: 0.1 });
   await addJudgements(store, { ...of, start: low, count: 100 - low, score: 0.9 });
+}
+
+/** Labels rows 0 … of the request; the first `right` of them as they were predicted. */
+async function label(store: Store, count: number, right: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, row) => ({
+    requestId: request,
+    row,
+    label: row < right ? "sand" : "shale",
+  }));
+  await recordLabels(store, rows, "test");
 }
 
 const cases: Readonly<Record<string, Case>> = {
@@ -202,6 +213,33 @@ const cases: Readonly<Record<string, Case>> = {
         await addRequests(store, { count: 1, minutesAgo: 2 * DAY });
       },
       (store) => addModel(store), // no request yet
+    ],
+  },
+  realized_accuracy: {
+    async fires(store) {
+      await addModel(store);
+      await addInferences(store, { count: 100, requestId: request, label: "sand" });
+      await label(store, 100, 30);
+    },
+    subject: "all",
+    message: /^30 % of 100 labeled predictions of all are right$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request, label: "sand" });
+        await label(store, 29, 0); // too few to tell
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request, label: "sand" });
+        await label(store, 100, 45); // the upper bound is 55 %
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request, label: "sand" });
+        await label(store, 100, 0);
+        await label(store, 100, 100); // corrected since
+      },
     ],
   },
   rejected_rate: {
