@@ -45,8 +45,9 @@ export async function registerVersion(
     {
       sql: `insert into core.model_versions
         select ?, coalesce(max(version), 0) + 1, ?, ?, ?::json::varchar[], ?::json::varchar[], ?, ?, ?, ?, ?
-        from core.model_versions where model = ?
-        having count(*) filter (where evidence_hash = ?) = 0`,
+        from core.model_versions v left join core.version_details d using (model, version)
+        where model = ?
+        having count(*) filter (where evidence_hash = ? and d.deleted_at is null) = 0`,
       params: [
         signature.model,
         artifact.sha256,
@@ -70,9 +71,11 @@ export async function registerVersion(
   return toVersion(row);
 }
 
+/** Deleted versions keep their number and are not found. */
 const selectVersions =
   `select v.model, v.version, v.artifact, v.run_id, v.created_at, v.evidence_hash
-  from core.model_versions v`;
+  from core.model_versions v
+  anti join (from core.version_details where deleted_at is not null) d using (model, version)`;
 
 function toVersion(row: Record<string, unknown>): ModelVersion {
   return {

@@ -11,6 +11,7 @@ import {
   userName,
   versionAt,
 } from "../../runtime/model_registry.ts";
+import { deleteVersion } from "../../runtime/tracking_registry.ts";
 import { openStore, type Store } from "../../runtime/store.ts";
 import { buildTestModel, registerTestModel, testClasses } from "../model_fixture.ts";
 
@@ -220,4 +221,15 @@ Deno.test("sha256() hashes bytes and text as FIPS 180-4 does", async () => {
   const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
   assertEquals(await sha256("abc"), abc);
   assertEquals(await sha256(new TextEncoder().encode("abc")), abc);
+});
+
+Deno.test("resolveVersion() does not find a deleted version, and its number is never used again", async () => {
+  await using store = await openStore(":memory:");
+  const first = await register(store, 1);
+  await deleteVersion(store, { name: "rocks", version: first.version }, { by: "test" });
+  const find = () => resolveVersion(store, "rocks", String(first.version));
+  await assertRejects(find, UsageError, "Cannot find");
+  const again = await register(store, 1);
+  assertEquals(again.version, first.version + 1);
+  assertEquals((await resolveVersion(store, "rocks", "2")).artifact, first.artifact);
 });
