@@ -5,6 +5,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
+import type { Arguments } from "./commands/arguments.ts";
 import { describeError, suggest, UsageError } from "./runtime/errors.ts";
 
 /** One option of a command. */
@@ -24,14 +25,6 @@ interface Command {
   /** Least and most positional arguments. */
   readonly positionals: readonly [number, number];
   readonly load: () => Promise<{ run(args: Arguments): Promise<number | void> }>;
-}
-
-/** Parsed arguments of a command. */
-export interface Arguments {
-  readonly positionals: readonly string[];
-  readonly options: Readonly<Record<string, string | boolean | string[] | undefined>>;
-  /** Aborted by Ctrl-C and SIGTERM. */
-  readonly signal: AbortSignal;
 }
 
 const configOptions = {
@@ -172,6 +165,30 @@ const commands: Readonly<Record<string, Command>> = {
     ],
     positionals: [0, 3],
     load: () => import("./commands/models.ts"),
+  },
+  keys: {
+    usage: "deno task keys [list|create NAME|rotate NAME|revoke NAME|ID|history] [options]",
+    summary: "makes, rotates and revokes the API keys of a server",
+    options: {
+      ...configOptions,
+      role: { type: "string", value: "ROLE", about: "viewer, predictor, operator or admin" },
+      expires: {
+        type: "string",
+        value: "TIME",
+        about: "works so long, such as 90d; default always",
+      },
+      "requests-per-minute": { type: "string", value: "N", about: "most requests; default any" },
+      "rows-per-minute": { type: "string", value: "N", about: "most rows; default any" },
+      grace: { type: "string", value: "TIME", about: "the old secret works on; default 24h" },
+      reason: { type: "string", value: "TEXT", about: "why; kept in the history" },
+    },
+    examples: [
+      "deno task keys create ci --role predictor --expires 90d --rows-per-minute 100000",
+      "deno task keys rotate ci --grace 1h",
+      'deno task keys revoke ci --reason "in a public log"',
+    ],
+    positionals: [0, 2],
+    load: () => import("./commands/keys.ts"),
   },
   plugins: {
     usage: "deno task plugins [KIND] [options]",

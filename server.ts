@@ -5,6 +5,7 @@
  * @module
  */
 import { Hono } from "hono";
+import { ApiKeys, hasApiKeys } from "./runtime/api_keys.ts";
 import { describeError } from "./runtime/errors.ts";
 import { InferenceLog } from "./runtime/inference_log.ts";
 import type { Store } from "./runtime/store.ts";
@@ -17,6 +18,7 @@ import { Models } from "./serving/models.ts";
 import { describeApi } from "./serving/openapi.ts";
 import { ServingParams } from "./serving/params.ts";
 import { PredictionPath } from "./serving/prediction.ts";
+import { RateLimiter } from "./serving/rate_limit.ts";
 import { RequestIds } from "./serving/request_ids.ts";
 import {
   health,
@@ -46,7 +48,7 @@ export interface AppDeps {
   readonly aliases?: readonly string[];
   /** Parameters as a config gives them; what is left out has its default. */
   readonly serving?: Partial<ServingParams>;
-  /** Key that callers must send; without it everybody who reaches the server may call. */
+  /** A key with every right beside those of the store; without any, whoever reaches the server may call. */
   readonly apiKey?: string;
   /** Writes nothing to the terminal; default false. */
   readonly quiet?: boolean;
@@ -61,7 +63,7 @@ export interface GeophoneApp extends AsyncDisposable {
   /** Whether a model is loaded and the server is not about to end. */
   readonly ready: boolean;
   readonly params: ServingParams;
-  /** Looks at the aliases now instead of within the next second. */
+  /** Looks at the aliases and the keys now instead of within the next second. */
   refresh(): Promise<void>;
   /** Turns {@linkcode ready} off while requests are still answered. */
   drain(): void;
@@ -91,12 +93,13 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   const { store, model } = deps;
   const params = ServingParams.parse(deps.serving ?? {});
   const say = deps.quiet ? () => {} : writeError;
+  const keys = await ApiKeys.open(store);
   const log = new InferenceLog(store, {
     durability: params.durability,
     maxRows: params.queueRows,
     onError: (error) => say(error.message),
   });
-  const access = new Access(deps.apiKey, params.host);
+  const access = new Access({ keys, host: params.host, apiKey: deps.apiKey });
   const preference = ["production", ...(deps.aliases ?? ["challenger"])];
   const models: Models = await Models.open(store, {
     model,
@@ -113,6 +116,8 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     metrics,
     ids: new RequestIds(store),
     access,
+    model,
+    limiter: new RateLimiter({ onLimited: (key) => metrics.countLimited(key) }),
     timeoutMs: params.requestTimeoutMs,
     onError: (requestId, error) => say(`Request "${requestId}" failed: ${describeError(error)}`),
   });
@@ -120,27 +125,29 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   const hono = new Hono();
   const info: InfoDeps = { store, models, log, metrics, model, isDraining: () => isDraining };
   const isProbe = { isLogged: false, isOpen: true };
-  const predictDeps = { models, log, metrics };
-  addRoute("POST", "/predict", predict({ ...predictDeps, ...params }));
+  const path = new PredictionPath({ models, log, metrics, maxBatchRows: params.maxBatchRows });
+  const viewer = { role: "viewer" } as const;
+  const predictor = { role: "predictor" } as const;
+  addRoute("POST", "/predict", predict({ path, ...params }), predictor);
   addRoute(
     "POST",
     "/batch_predict",
     predict({
-      ...predictDeps,
+      path,
       maxBodyBytes: params.maxBatchPredictBytes,
       maxRows: params.maxBatchPredictRows,
       isBatch: true,
     }),
+    predictor,
   );
-  addRoute("GET", "/", root(info));
+  addRoute("GET", "/", root(info), viewer);
   addRoute("GET", "/health", health(), isProbe);
   addRoute("GET", "/ready", ready(info), isProbe);
-  addRoute("GET", "/metrics", renderMetrics(info), { isLogged: false });
-  addRoute("GET", "/model_info", modelInfo(info));
-  addRoute("GET", "/models", listModels(info));
-  addRoute("POST", "/sql", sql({ store, access }));
-  addRoute("POST", "/labels", labels({ store, maxBodyBytes: params.maxBodyBytes }));
-  const path = new PredictionPath({ ...predictDeps, maxBatchRows: params.maxBatchRows });
+  addRoute("GET", "/metrics", renderMetrics(info), { ...viewer, isLogged: false });
+  addRoute("GET", "/model_info", modelInfo(info), viewer);
+  addRoute("GET", "/models", listModels(info), viewer);
+  addRoute("POST", "/sql", sql({ store, access }), { role: "operator" });
+  addRoute("POST", "/labels", labels({ store, maxBodyBytes: params.maxBodyBytes }), predictor);
   const protocol = { ...params, store, models, model, path, exchanges, ready: ready(info) };
   addOipRoutes(addRoute, protocol);
   addScoringRoutes(addRoute, protocol);
@@ -151,10 +158,10 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
       describeApi(models.default?.model.signature ?? null, {
         maxRows: params.maxRows,
         maxBatchPredictRows: params.maxBatchPredictRows,
-        needsKey: deps.apiKey !== undefined,
+        needsKey: access.needsKey,
       }),
     ),
-  }));
+  }), viewer);
   addMlflowRoutes(hono, exchanges, { store, access });
   hono.notFound((c) =>
     exchanges.refuse(
@@ -191,6 +198,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     try {
       await log.close();
     } finally {
+      keys[Symbol.dispose]();
       exchanges.close();
       await models.close();
     }
@@ -202,7 +210,9 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
       return isReady();
     },
     params,
-    refresh: () => models.refresh(),
+    async refresh() {
+      await Promise.all([keys.refresh(), models.refresh()]);
+    },
     drain: () => void (isDraining = true),
     close: () => closing ??= closeAll(),
     async [Symbol.asyncDispose]() {
@@ -223,8 +233,8 @@ export interface Served {
 }
 
 /**
- * Serves a model over HTTP, on loopback unless a key is set: `deps.apiKey`, else the environment
- * variable `GEOPHONE_API_KEY`.
+ * Serves a model over HTTP, on loopback unless there is a key: in the store, as `deps.apiKey`, or else
+ * in the environment variable `GEOPHONE_API_KEY`.
  *
  * @throws {UsageError} when the host is not loopback and there is no key.
  * @throws {Error} when the port is taken.
@@ -232,13 +242,12 @@ export interface Served {
 export async function serve(deps: AppDeps): Promise<Served> {
   const apiKey = deps.apiKey ?? readKey();
   const { host, port, requestTimeoutMs } = ServingParams.parse(deps.serving ?? {});
-  checkHost(host, apiKey);
+  checkHost(host, apiKey !== undefined || await hasApiKeys(deps.store));
   const app = await createApp({ ...deps, ...(apiKey ? { apiKey } : {}) });
-  const abort = new AbortController();
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
     server = Deno.serve(
-      { hostname: host, port, signal: abort.signal, onListen() {} },
+      { hostname: host, port, onListen() {} },
       (request) => app.fetch(request),
     );
   } catch (error) {
@@ -256,9 +265,11 @@ export async function serve(deps: AppDeps): Promise<Served> {
     isEnding = true;
     for (const signal of signals) Deno.removeSignalListener(signal, end);
     app.drain();
-    const timer = setTimeout(() => abort.abort(), requestTimeoutMs);
+    const timeout = Promise.withResolvers<void>();
+    const timer = setTimeout(timeout.resolve, requestTimeoutMs);
     try {
-      await server.shutdown();
+      // A client that never ends its request must not keep the process; the log is written all the same.
+      await Promise.race([server.shutdown(), timeout.promise]);
       await app.close();
       ended.resolve();
     } catch (error) {

@@ -1,5 +1,5 @@
 /** `deno task alerts [NAME…]`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { openProject } from "../run.ts";
 import { deliverFindings, evaluateAlerts } from "../runtime/alert_engine.ts";
 import { formatTable, print } from "../runtime/terminal.ts";

@@ -1,5 +1,5 @@
 /** `deno task doctor`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { judges } from "../judges/mod.ts";
 import { openPlugins, sections } from "../run.ts";
 import { type Config, loadConfig } from "../runtime/config.ts";

@@ -1,5 +1,5 @@
 /** `deno task init TABLE --target COLUMN`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { openPlugins } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { writeConfig } from "../runtime/init.ts";

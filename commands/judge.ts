@@ -1,5 +1,5 @@
 /** `deno task judge [JUDGE…]`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { judgeSample } from "../judges/judging.ts";
 import { judgingParams, openProject } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";

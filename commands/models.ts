@@ -1,5 +1,5 @@
 /** `deno task models …`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { loadConfig } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { resolveVersion, rollbackAlias, setAlias } from "../runtime/model_registry.ts";

@@ -1,5 +1,5 @@
 /** `deno task notebook FILE.ipynb [OUT.ipynb]`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { runNotebook } from "../runtime/notebook.ts";
 import { type CellOutput, type Notebook, NotebookError } from "../runtime/notebook_file.ts";
 import { print } from "../runtime/terminal.ts";

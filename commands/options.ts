@@ -1,5 +1,5 @@
 /** What the commands share: options of a config, and where the answer goes. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import type { Kinds, Plugin, Plugins } from "../plugins/plugin.ts";
 import { suggest, UsageError } from "../runtime/errors.ts";
 import { currentVersion, type ModelVersion, resolveVersion } from "../runtime/model_registry.ts";

@@ -1,5 +1,5 @@
 /** `deno task pipeline`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { openProject, type Project } from "../run.ts";
 import { describeError, UsageError } from "../runtime/errors.ts";
 import { PipelineStop, type Run, type Selection, StageError } from "../runtime/runner.ts";
@@ -61,7 +61,7 @@ export async function runSelection(args: Arguments, selection: Selection): Promi
     throw failure;
   }
   if (selection.isDryRun) return 0;
-  if (!isStopped) await printSummary(project, run, args);
+  if (!isStopped) printSummary(project, run, args);
   print(`\nrun ${run.id} took ${seconds.toFixed(1)} s`);
   return 0;
 }
@@ -94,14 +94,14 @@ function resumeCommand({ options }: Arguments, run: Run): string {
 
 /** What to type next: serve what was released, or look closer at what was not. */
 function nextCommand({ options }: Arguments, { isPassed, checks }: Release): string {
-  const flags = repeatFlags(options, (name) => ["config", "env", "set"].includes(name));
-  const command = (name: string) => ["deno task", name, ...flags].join(" ");
-  if (isPassed) return command("serve");
+  const command = (name: string, kept: readonly string[]) =>
+    ["deno task", name, ...repeatFlags(options, (flag) => kept.includes(flag))].join(" ");
+  if (isPassed) return command("serve", ["config", "env"]);
   const trainer = checks.find(({ betterTrainer }) => betterTrainer !== undefined)?.betterTrainer;
   return trainer === undefined
-    ? `${command("models")} show challenger, then mend what the gate names`
+    ? `${command("models", ["config", "env"])} show challenger, then mend what the gate names`
     : `${
-      command("pipeline")
+      command("pipeline", ["config", "env", "set"])
     } --set training.trainer=${trainer} --set training.params={}: it did better`;
 }
 
@@ -119,21 +119,10 @@ function quoteArgument(text: string): string {
   return /^[\w./=:@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-async function printSummary(
-  { store, config }: Project,
-  run: Run,
-  args: Arguments,
-): Promise<void> {
-  const outputs = new Map(
-    (await store.query<{ stage: string; output: string }>(
-      `select stage, output from core.stage_runs where name = ? and status = 'done'
-       qualify row_number() over (partition by stage order by started_at desc) = 1`,
-      [config.name],
-    )).map(({ stage, output }) => [stage, JSON.parse(output)]),
-  );
-  const report = outputs.get("evaluation") as Report;
-  const release = outputs.get("release") as Release;
-  const state = outputs.get("monitoring") as MonitoringState;
+function printSummary({ config }: Project, run: Run, args: Arguments): void {
+  const report = run.outputs.get("evaluation") as Report;
+  const release = run.outputs.get("release") as Release;
+  const state = run.outputs.get("monitoring") as MonitoringState;
   const isAllCached = run.results.every(({ status }) => status === "cached");
   const alias = release.isPassed ? `${release.alias}` : `${config.name} stays where it was`;
   print(`

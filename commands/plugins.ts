@@ -1,5 +1,5 @@
 /** `deno task plugins [KIND]`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { kinds, type Plugin } from "../plugins/plugin.ts";
 import { openPlugins, sections } from "../run.ts";
 import { loadConfig } from "../runtime/config.ts";

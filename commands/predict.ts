@@ -1,5 +1,5 @@
 /** `deno task predict IN OUT`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { openProject } from "../run.ts";
 import { loadModel } from "../runtime/model_registry.ts";
 import { predictFile } from "../runtime/predict_file.ts";

@@ -1,5 +1,5 @@
 /** `deno task replay REQUEST_ID`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { replayRequest } from "../runtime/replay.ts";
 import { openStore } from "../runtime/store.ts";
 import { formatCount, print } from "../runtime/terminal.ts";

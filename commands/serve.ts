@@ -1,5 +1,5 @@
 /** `deno task serve`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { deployedAlias, openProject } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { print } from "../runtime/terminal.ts";

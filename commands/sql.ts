@@ -1,5 +1,5 @@
 /** `deno task sql "select …"`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { loadStorePath } from "./store_path.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { openStore, type ReadResult } from "../runtime/store.ts";

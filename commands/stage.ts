@@ -1,5 +1,5 @@
 /** `deno task stage STAGE`. */
-import type { Arguments } from "../cli.ts";
+import type { Arguments } from "./arguments.ts";
 import { print } from "../runtime/terminal.ts";
 import { stages } from "../stages/mod.ts";
 import { checkName } from "./options.ts";

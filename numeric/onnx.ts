@@ -1,5 +1,5 @@
 /**
- * Writes ONNX models and reads their metadata, without a dependency.
+ * Writes ONNX models and reads their metadata and fields, without a dependency.
  *
  * @see {@link https://github.com/onnx/onnx/blob/v1.16.0/onnx/onnx.proto} for the field numbers
  * @see {@link https://protobuf.dev/programming-guides/encoding/} for the wire format
@@ -35,8 +35,8 @@ const elementTypes: Record<ElementType, number> = { float32: 1, int64: 7 };
 
 const wireTypes = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 };
 
-/** Field numbers of the messages that are written or read here. */
-const fields = {
+/** Field numbers of the messages that are written or read here, as `onnx.proto` has them. */
+export const fields = {
   model: { irVersion: 1, producerName: 2, producerVersion: 3, graph: 7, opset: 8, metadata: 14 },
   opset: { domain: 1, version: 2 },
   entry: { key: 1, value: 2 },
@@ -56,7 +56,7 @@ const attributeTypes = { float: 1, int: 2, string: 3, floats: 6, ints: 7, string
 const encoder = new TextEncoder();
 
 /** Appends protobuf fields to a buffer that grows. */
-class Writer {
+export class Writer {
   #bytes = new Uint8Array(256);
   #length = 0;
 
@@ -341,14 +341,20 @@ function writeShape(w: Writer, dims: readonly Dimension[]): void {
   }
 }
 
-/** One protobuf field: its number, and its payload when it is length-delimited. */
-interface Field {
+/** One protobuf field. */
+export interface Field {
   readonly number: number;
+  /** What a length-delimited field holds. */
   readonly payload?: Uint8Array;
+  /** What an integer (≥ 0) or a float32 holds. */
+  readonly value?: number;
 }
 
-/** Walks over the fields of one protobuf message. */
-function* readFields(bytes: Uint8Array): Generator<Field> {
+/**
+ * Walks over the fields of one protobuf message.
+ * @throws {SyntaxError} when the bytes are no such message.
+ */
+export function* readFields(bytes: Uint8Array): Generator<Field> {
   let position = 0;
 
   function readVarint(): number {
@@ -373,21 +379,81 @@ function* readFields(bytes: Uint8Array): Generator<Field> {
     const number = Math.floor(tag / 8);
     const wireType = tag % 8;
     if (number === 0 || number >= 2 ** 29) throw unreadable("it is not a protobuf message");
-    if (wireType === wireTypes.varint) readVarint();
-    else if (wireType === wireTypes.fixed64) take(8);
-    else if (wireType === wireTypes.fixed32) take(4);
-    else if (wireType !== wireTypes.bytes) throw unreadable("it is not a protobuf message");
-    yield wireType === wireTypes.bytes ? { number, payload: take(readVarint()) } : { number };
+    if (wireType === wireTypes.bytes) yield { number, payload: take(readVarint()) };
+    else if (wireType === wireTypes.varint) yield { number, value: readVarint() };
+    else if (wireType === wireTypes.fixed32) yield { number, value: toFloat(take(4)) };
+    else if (wireType !== wireTypes.fixed64) throw unreadable("it is not a protobuf message");
+    else {
+      take(8);
+      yield { number };
+    }
   }
+}
+
+function toFloat(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
+}
+
+/** What an attribute of a node holds. */
+export interface AttributeValue {
+  /** Values of `ints` or of a single `int`, each ≥ 0. */
+  readonly ints: number[];
+  readonly floats: number[];
+  readonly strings: string[];
+}
+
+/** Reads one attribute of a node: its name, and its values by their type. */
+export function readAttribute(bytes: Uint8Array): [name: string, value: AttributeValue] {
+  let name = "";
+  const value: AttributeValue = { ints: [], floats: [], strings: [] };
+  const numbers = fields.attribute;
+  for (const { number, payload, value: single } of readFields(bytes)) {
+    if (number === numbers.name && payload) name = decodeText(payload);
+    else if (number === numbers.string || number === numbers.strings) {
+      if (payload) value.strings.push(decodeText(payload));
+    } else if (number === numbers.int || number === numbers.ints) {
+      if (payload) readPackedInts(payload, value.ints);
+      else if (single !== undefined) value.ints.push(single);
+    } else if (number === numbers.float || number === numbers.floats) {
+      if (payload) readPackedFloats(payload, value.floats);
+      else if (single !== undefined) value.floats.push(single);
+    }
+  }
+  return [name, value];
+}
+
+function readPackedInts(bytes: Uint8Array, into: number[]): void {
+  let value = 0;
+  let shift = 0;
+  for (const byte of bytes) {
+    value += (byte & 0x7f) * 2 ** shift;
+    shift += 7;
+    if (byte >= 0x80) continue;
+    into.push(value);
+    value = shift = 0;
+  }
+  if (shift > 0) throw unreadable("it is truncated");
+}
+
+function readPackedFloats(bytes: Uint8Array, into: number[]): void {
+  if (bytes.length % 4 !== 0) throw unreadable("it is truncated");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let at = 0; at < bytes.length; at += 4) into.push(view.getFloat32(at, true));
 }
 
 function unreadable(state: string): SyntaxError {
   return new SyntaxError(`Cannot read ONNX model: ${state}`);
 }
 
-function decodeText(bytes: Uint8Array): string {
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Gives a text of the model.
+ * @throws {SyntaxError} when it is not UTF-8.
+ */
+export function decodeText(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     throw unreadable("its metadata is not UTF-8 text");
   }

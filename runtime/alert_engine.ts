@@ -45,41 +45,60 @@ export interface AlertOptions {
 export async function evaluateAlerts(
   store: Store,
   alerts: readonly Plugin<"alert">[],
-  { model, version, timeoutMs = 10_000 }: AlertOptions,
+  options: AlertOptions,
 ): Promise<AlertOutcome[]> {
+  const timed = await evaluateAll(store, alerts, options);
+  const now = new Date();
+  await store.transaction(timed.map(({ outcome, ms }) => ({
+    sql: `insert into core.alert_log
+        (alert, model, version, severity, state, previous_state, findings, finding_count, error, ms, created_at)
+      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    params: [
+      outcome.alert,
+      options.model,
+      options.version,
+      outcome.severity,
+      outcome.state,
+      outcome.previous,
+      JSON.stringify(outcome.findings),
+      outcome.findingCount,
+      outcome.error ?? null,
+      ms,
+      now,
+    ],
+  })));
+  return timed.map(({ outcome }) => outcome);
+}
+
+/** Says what {@linkcode evaluateAlerts} would, and records nothing. */
+export async function lookAtAlerts(
+  store: Store,
+  alerts: readonly Plugin<"alert">[],
+  options: AlertOptions,
+): Promise<AlertOutcome[]> {
+  return (await evaluateAll(store, alerts, options)).map(({ outcome }) => outcome);
+}
+
+async function evaluateAll(
+  store: Store,
+  alerts: readonly Plugin<"alert">[],
+  { model, version, timeoutMs = 10_000 }: AlertOptions,
+): Promise<{ readonly outcome: AlertOutcome; readonly ms: number }[]> {
   const states = await store.query<{ alert: string; state: AlertState }>(
     "select alert, state from alerts where model = ?",
     [model],
   );
   const previous = new Map(states.map((row) => [row.alert, row.state]));
-  const outcomes: AlertOutcome[] = [];
+  const timed: { outcome: AlertOutcome; ms: number }[] = [];
   for (const alert of alerts) {
     const start = performance.now();
     const outcome = await evaluate(store, alert, {
       previous: previous.get(alert.name) ?? null,
       limits: { timeoutMs, maxRows: MAX_FINDINGS, scope: { model, version } },
     });
-    outcomes.push(outcome);
-    await store.transaction([{
-      sql: `insert into core.alert_log
-          (alert, model, version, severity, state, previous_state, findings, finding_count, error, ms, created_at)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      params: [
-        outcome.alert,
-        model,
-        version,
-        outcome.severity,
-        outcome.state,
-        outcome.previous,
-        JSON.stringify(outcome.findings),
-        outcome.findingCount,
-        outcome.error ?? null,
-        performance.now() - start,
-        new Date(),
-      ],
-    }]);
+    timed.push({ outcome, ms: performance.now() - start });
   }
-  return outcomes;
+  return timed;
 }
 
 async function evaluate(

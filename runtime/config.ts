@@ -57,13 +57,14 @@ export interface ConfigOptions {
 export const DEFAULT_CONFIG = "config/wells.yaml";
 
 /**
- * Loads, merges and checks a configuration.
+ * Loads, merges and checks a configuration. `null` for the sections checks the head alone, for those
+ * who only need to know which store it is.
  *
  * @throws {UsageError} when a file is missing or no YAML, a key is unknown (with the nearest known
  * one), a value has the wrong type, or the config is for a newer version.
  */
 export async function loadConfig(
-  sections: Readonly<Record<string, z.ZodType>>,
+  sections: Readonly<Record<string, z.ZodType>> | null,
   options: ConfigOptions = {},
 ): Promise<Config> {
   const file = options.file ?? DEFAULT_CONFIG;
@@ -86,21 +87,20 @@ export async function loadConfig(
   return checkConfig(file, environment, merged, sections);
 }
 
-/** Checks merged values against the head and the sections' schemas. */
+/** Checks merged values against the head and the sections' schemas; `null` checks the head alone. */
 export function checkConfig(
   file: string,
   environment: Environment,
   values: Record<string, unknown>,
-  sections: Readonly<Record<string, z.ZodType>>,
+  sections: Readonly<Record<string, z.ZodType>> | null,
 ): Config {
   // A section left out is an empty one, so that its own defaults apply.
   const filled = { ...values };
-  for (const name of Object.keys(sections)) filled[name] ??= {};
-  const result = z.strictObject({ ...head, ...sections }).safeParse(filled);
+  for (const name of Object.keys(sections ?? {})) filled[name] ??= {};
+  const schema = sections === null ? z.looseObject(head) : z.strictObject({ ...head, ...sections });
+  const result = schema.safeParse(filled);
   if (!result.success) {
-    const lines = result.error.issues.flatMap((issue) =>
-      describeIssue(issue, z.strictObject({ ...head, ...sections }))
-    );
+    const lines = result.error.issues.flatMap((issue) => describeIssue(issue, schema));
     throw new UsageError(
       `Cannot use config "${file}": ${lines.join("; ")}`,
     );

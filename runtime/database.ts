@@ -17,7 +17,7 @@ import type {
   Row,
   SqlValue,
   Step,
-} from "./store.ts";
+} from "./database_contract.ts";
 
 type DuckDB = typeof import("@duckdb/node-api");
 
@@ -33,7 +33,10 @@ export async function openDatabase(path: string): Promise<HeldDatabase | string>
   const duckdb = await import("@duckdb/node-api");
   let instance: DuckDBInstance;
   try {
-    instance = await duckdb.DuckDBInstance.fromCache(path, { threads: "2" });
+    instance = await duckdb.DuckDBInstance.fromCache(path, {
+      threads: "2",
+      memory_limit: `${memoryLimitMiB()}MiB`,
+    });
   } catch (error) {
     const message = (error as Error).message;
     if (/could not set lock|conflicting lock|being used by another process/i.test(message)) {
@@ -60,6 +63,17 @@ export async function openDatabase(path: string): Promise<HeldDatabase | string>
     throw error;
   }
   return database;
+}
+
+/** A query may use a quarter of the machine, between half a gibibyte and eight. */
+function memoryLimitMiB(): number {
+  try {
+    const mebibytes = Deno.systemMemoryInfo().total / 2 ** 20;
+    return Math.floor(Math.min(8192, Math.max(512, mebibytes / 4)));
+  } catch {
+    // Not permitted to look.
+    return 2048;
+  }
 }
 
 /** A database this process holds: reads on one connection, writes in order on another. */
@@ -190,7 +204,14 @@ export class HeldDatabase implements Database {
       if (isInterrupted) {
         throw new UsageError(`Cannot finish the query: it ran longer than ${timeoutMs / 1000} s`);
       }
-      throw new UsageError(`Cannot run the query: ${(error as Error).message}`, { cause: error });
+      const { message } = error as Error;
+      if (/^out of memory/i.test(message)) {
+        throw new UsageError(
+          `Cannot answer the query: it needs more than ${memoryLimitMiB()} MiB; filter or aggregate first`,
+          { cause: error },
+        );
+      }
+      throw new UsageError(`Cannot run the query: ${message}`, { cause: error });
     } finally {
       clearTimeout(timer);
       connection.closeSync();
@@ -381,7 +402,7 @@ async function narrowViews(
   const main = quoteIdentifier(database as string, "main");
   const ofVersion = `model = ${name} and version = ${Math.trunc(version)}`;
   await connection.run(`
-    create temp view requests as from ${main}.requests where model = ${name} or model is null;
+    create temp view requests as from ${main}.requests where model = ${name};
     create temp view inferences as from ${main}.inferences where ${ofVersion};
     create temp view inference_features as from ${main}.inference_features where ${ofVersion};
     create temp view drift as from ${main}.drift where ${ofVersion};
@@ -413,9 +434,9 @@ async function assertOneSelect(connection: DuckDBConnection, sql: string): Promi
     const reason = /only select/i.test(tree.error_message) ? "" : ` (${tree.error_message})`;
     throw new UsageError(`Cannot run the query: only SELECT is allowed${reason}`);
   }
-  const refused = findFileAccess(tree);
+  const refused = findRefused(tree);
   if (refused) {
-    throw new UsageError(`Cannot run the query: ${refused} reads outside the store`);
+    throw new UsageError(`Cannot run the query: ${refused}`);
   }
 }
 
@@ -423,10 +444,11 @@ async function assertOneSelect(connection: DuckDBConnection, sql: string): Promi
 const FILE_FUNCTION =
   /^(read_|parquet_|sniff_csv|glob$|.*_scan$|query$|query_table$|json_execute_serialized_sql|getenv$|duckdb_secrets|which_secret|load_|(force_)?checkpoint$)/i;
 
-function findFileAccess(node: unknown): string | undefined {
+/** What a stranger's query may not touch, in words. */
+function findRefused(node: unknown): string | undefined {
   if (Array.isArray(node)) {
     for (const child of node) {
-      const found = findFileAccess(child);
+      const found = findRefused(child);
       if (found) return found;
     }
     return undefined;
@@ -434,12 +456,18 @@ function findFileAccess(node: unknown): string | undefined {
   if (typeof node !== "object" || node === null) return undefined;
   const record = node as Record<string, unknown>;
   const name = record.function_name;
-  if (typeof name === "string" && FILE_FUNCTION.test(name)) return `${name}()`;
-  const table = record.table_name;
-  if (record.type === "BASE_TABLE" && typeof table === "string" && /[./\\:*]/.test(table)) {
-    return `"${table}"`;
+  if (typeof name === "string" && FILE_FUNCTION.test(name)) {
+    return `${name}() reads outside the store`;
   }
-  return findFileAccess(Object.values(record));
+  const table = record.table_name;
+  if (record.type === "BASE_TABLE" && typeof table === "string") {
+    if (/[./\\:*]/.test(table)) return `"${table}" reads outside the store`;
+    // Hashes of secrets; the view of the same name shows the rest.
+    if (/^api_keys$/i.test(table) && /^core$/i.test(String(record.schema_name))) {
+      return "core.api_keys holds hashes of secrets; use the view api_keys";
+    }
+  }
+  return findRefused(Object.values(record));
 }
 
 function firstWord(sql: string): string {

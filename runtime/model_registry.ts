@@ -26,6 +26,8 @@ export interface AliasChange {
   readonly alias: string;
   readonly version: number;
   readonly reason: string;
+  /** `rolled back` takes an earlier move back; default `moved`. */
+  readonly kind?: "moved" | "rolled back";
 }
 
 /**
@@ -162,14 +164,15 @@ export async function setAlias(store: Store, change: AliasChange): Promise<void>
   await resolveVersion(store, change.model, String(change.version));
   await store.transaction([{
     sql: `insert into core.alias_log
-        (model, alias, from_version, to_version, reason, changed_by, changed_at)
-      select ?, ?, a.version, ?, ?, ?, ? from (select 1)
+        (model, alias, from_version, to_version, kind, reason, changed_by, changed_at)
+      select ?, ?, a.version, ?, ?, ?, ?, ? from (select 1)
       left join aliases a on a.model = ? and a.alias = ?
       where a.version is distinct from ?`,
     params: [
       change.model,
       change.alias,
       change.version,
+      change.kind ?? "moved",
       change.reason,
       userName(),
       new Date(),
@@ -191,16 +194,15 @@ export async function rollbackAlias(
   alias: string,
   reason: string,
 ): Promise<number> {
-  const changes = await store.query<{ to_version: number | null }>(
-    "select to_version from core.alias_log where model = ? and alias = ? order by change",
+  const changes = await store.query<{ to_version: number | null; kind: string }>(
+    "select to_version, kind from core.alias_log where model = ? and alias = ? order by change",
     [model, alias],
   );
   if (changes.length === 0) await resolveVersion(store, model, `@${alias}`);
   const served: number[] = [];
-  for (const { to_version: version } of changes) {
+  for (const { to_version: version, kind } of changes) {
     if (version === null) continue;
-    // A move to the version before is a way back, not a step on.
-    if (served.at(-2) === version) served.pop();
+    if (kind === "rolled back") served.pop();
     else served.push(version);
   }
   const earlier = served.at(-2);
@@ -209,7 +211,7 @@ export async function rollbackAlias(
       `Cannot roll back "${model}@${alias}": it has no earlier version; see "deno task models history"`,
     );
   }
-  await setAlias(store, { model, alias, version: earlier, reason });
+  await setAlias(store, { model, alias, version: earlier, reason, kind: "rolled back" });
   return earlier;
 }
 

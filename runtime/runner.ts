@@ -80,6 +80,8 @@ export interface Run {
   readonly id: string;
   readonly results: readonly StageResult[];
   readonly findings: readonly Finding[];
+  /** Output of each stage that finished or was taken from an earlier run, by name. */
+  readonly outputs: ReadonlyMap<string, unknown>;
   /** Closes the run as done, or as failed with the error. */
   finish(error?: unknown): Promise<void>;
 }
@@ -96,6 +98,7 @@ export async function openRun(options: RunOptions): Promise<Run> {
     id: { value: runner.id },
     results: { value: runner.results },
     findings: { value: runner.findings },
+    outputs: { value: runner.outputs },
     finish: { value: (error?: unknown) => runner.finish(error) },
   });
 }
@@ -141,6 +144,7 @@ class Runner {
   readonly id = makeRunId();
   readonly results: StageResult[] = [];
   readonly findings: Finding[] = [];
+  readonly outputs = new Map<string, unknown>();
   readonly #options: RunOptions;
   readonly #params = new Map<string, unknown>();
   readonly #order: readonly string[];
@@ -427,6 +431,7 @@ class Runner {
   ): void {
     const summary = output === undefined || output === null ? "" : stage.describe?.(output) ?? "";
     drawInNotebooks(stage, output, summary);
+    this.outputs.set(stage.name, output);
     this.#push({ stage: stage.name, status, reason, seconds, summary });
   }
 

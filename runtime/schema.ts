@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { accessSchema } from "./schema_access.ts";
 import { trackingSchema } from "./schema_tracking.ts";
 
 /** Statements that bring a store of the version before to `version`. */
@@ -50,7 +51,8 @@ const firstSchema: readonly string[] = [
   "create sequence core.alias_change",
   `create table core.alias_log (
     change bigint primary key default nextval('core.alias_change'), model varchar not null,
-    alias varchar not null, from_version integer, to_version integer, reason varchar not null,
+    alias varchar not null, from_version integer, to_version integer,
+    kind varchar not null default 'moved', reason varchar not null,
     changed_by varchar, changed_at timestamp not null)`,
   `create table core.requests (
     request_id varchar not null, client_request_id varchar, trace_id varchar, request_time timestamp not null,
@@ -126,6 +128,7 @@ const firstSchema: readonly string[] = [
 export const migrations: readonly Migration[] = [
   { version: 1, statements: firstSchema },
   { version: 2, statements: trackingSchema },
+  { version: 3, statements: accessSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */

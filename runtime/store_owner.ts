@@ -14,7 +14,7 @@ import type {
   Row,
   SqlValue,
   Step,
-} from "./store.ts";
+} from "./database_contract.ts";
 
 /** The owner ended before it heard the call, so that the call can be repeated elsewhere. */
 class OwnerGoneError extends Error {

@@ -37,11 +37,13 @@ export interface Predictions {
   readonly probabilities: Matrix;
   /** Whether to write the probability of every class, or the confidence alone. */
   readonly hasProbabilities: boolean;
+  /** JSON that ends each prediction, from its first comma on; left out: nothing. */
+  readonly extras?: readonly string[];
 }
 
 /** Gives the JSON of predictions; four times as fast as building objects for `JSON.stringify`. */
 export function writePredictions(predictions: Predictions): string {
-  const { held: { model, alias }, labels, probabilities: { data, cols } } = predictions;
+  const { held: { model, alias }, labels, probabilities: { data, cols }, extras } = predictions;
   const { classTexts, classKeys } = model;
   let text = writeHead(predictions.requestId, { model, alias });
   for (let i = 0; i < labels.length; i++) {
@@ -51,8 +53,9 @@ export function writePredictions(predictions: Predictions): string {
     if (predictions.hasProbabilities) {
       text += ',"probabilities":{';
       for (let k = 0; k < cols; k++) text += classKeys[k] + writeFloat(data[start + k]);
-      text += "}}";
-    } else text += "}";
+      text += "}";
+    }
+    text += extras ? `${extras[i]}}` : "}";
   }
   return text + "]}";
 }

@@ -12,11 +12,13 @@ import {
   LogFullError,
   type RequestRow,
 } from "../runtime/inference_log.ts";
+import type { Role } from "../runtime/api_keys.ts";
 import type { Access } from "./access.ts";
 import { type Answer, errorAnswer } from "./answers.ts";
 import { HttpError, retrySoon } from "./http_error.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Held } from "./models.ts";
+import type { RateLimiter } from "./rate_limit.ts";
 import type { RequestIds } from "./request_ids.ts";
 
 /** One request on its way to an answer; a handler leaves here what the inference table wants to know. */
@@ -27,15 +29,37 @@ export class Exchange {
   clientRequestId: string | null = null;
   requester: string | null = null;
   held: Held | null = null;
-  rowCount = 0;
+  #rowCount = 0;
   queueMs: number | null = null;
   modelMs: number | null = null;
   requestBytes: number | null = null;
   inferences: InferenceRows | null = null;
   /** Ends the request with an error, whatever its handler is waiting for. */
   fail: (error: unknown) => void = () => {};
+  /** Charges rows to the limit of the caller. */
+  charge: (rows: number) => void = () => {};
 
-  constructor(readonly request: Request, readonly route: string, readonly endpoint: string) {}
+  constructor(
+    readonly request: Request,
+    readonly route: string,
+    readonly endpoint: string,
+    readonly role: Role,
+  ) {}
+
+  /** Rows that the request asks for. */
+  get rowCount(): number {
+    return this.#rowCount;
+  }
+
+  /**
+   * Set once, when the body is understood and before work is done for it: whatever protocol tells how
+   * many rows it has, is charged for them.
+   * @throws {HttpError} 429 when the caller has no such number left in this minute.
+   */
+  set rowCount(rows: number) {
+    this.#rowCount = rows;
+    this.charge(rows);
+  }
 
   /**
    * Reads the body.
@@ -118,6 +142,8 @@ export interface RouteOptions {
   readonly isLogged?: boolean;
   /** Whether it answers without a key; default false. */
   readonly isOpen?: boolean;
+  /** The least role that may call it; default `admin`, so that a forgotten one opens nothing. */
+  readonly role?: Role;
   /** Gives the answer to a refused request in the form that the clients of the route expect. */
   readonly writeError?: (error: HttpError, requestId: string) => Answer;
 }
@@ -136,6 +162,9 @@ export interface ExchangesOptions {
   readonly metrics: Metrics;
   readonly ids: RequestIds;
   readonly access: Access;
+  readonly limiter: RateLimiter;
+  /** Name of the model that the server serves: its alerts answer for every request here. */
+  readonly model: string;
   readonly timeoutMs: number;
   /** Hears of requests that ended in a 500. */
   readonly onError: (requestId: string, error: unknown) => void;
@@ -176,7 +205,8 @@ export class Exchanges {
     handler: Handler,
     options: RouteOptions = {},
   ): (request: Request) => Promise<Response> {
-    return (request) => this.#exchange(new Exchange(request, route, route), handler, options);
+    const { role = "admin" } = options;
+    return (request) => this.#exchange(new Exchange(request, route, route, role), handler, options);
   }
 
   /** Answers one request that no route takes: `endpoint` is its path. */
@@ -186,7 +216,8 @@ export class Exchanges {
     error: HttpError,
     options: Pick<RouteOptions, "writeError"> = {},
   ): Promise<Response> {
-    const exchange = new Exchange(request, "unmatched", endpoint.slice(0, 256));
+    // Any key may hear that there is nothing; without one even that is not told.
+    const exchange = new Exchange(request, "unmatched", endpoint.slice(0, 256), "viewer");
     const { writeError = errorAnswer } = options;
     return this.#exchange(exchange, () => Promise.reject(error), { writeError });
   }
@@ -200,11 +231,15 @@ export class Exchanges {
     number: number,
     handler: (exchange: Exchange) => Promise<Answer>,
   ): Promise<Answer> {
-    const exchange = new Exchange(whole.request, whole.route, whole.endpoint);
+    const exchange = new Exchange(whole.request, whole.route, whole.endpoint, whole.role);
     // Given ids hold no "#", so this one cannot collide with another.
     exchange.requestId = `${whole.requestId}#${number}`;
     exchange.requester = whole.requester;
-    return await this.#answer(exchange, () => this.#run(exchange, handler), {}) as Answer;
+    return await this.#answer(exchange, async () => {
+      // A stream may outlive its key, and each part counts against the limits.
+      this.#admit(exchange);
+      return await this.#run(exchange, handler);
+    }, {}) as Answer;
   }
 
   async #exchange(exchange: Exchange, handler: Handler, options: RouteOptions): Promise<Response> {
@@ -246,7 +281,7 @@ export class Exchanges {
     try {
       const bytes = Buffer.byteLength(answer.body);
       await this.#options.log.record(
-        toRow(exchange, answer.status, bytes, failure),
+        toRow(exchange, answer.status, bytes, { failure, model: this.#options.model }),
         exchange.inferences,
       );
       return answer;
@@ -275,7 +310,10 @@ export class Exchanges {
       isEnded = true;
       this.#count(exchange, error?.status ?? status);
       try {
-        await this.#options.log.record(toRow(exchange, error?.status ?? status, bytes, error));
+        await this.#options.log.record(toRow(exchange, error?.status ?? status, bytes, {
+          failure: error,
+          model: this.#options.model,
+        }));
       } catch (cause) {
         this.#options.metrics.countUnlogged();
         throw toLogError(cause);
@@ -296,9 +334,8 @@ export class Exchanges {
         } catch (error) {
           const failure = toHttpError(error);
           if (!isEnded) await end(failure);
-          // A request that broke off has had its answers; anything else shows as a broken answer.
-          if (failure.code !== "cancelled") throw error;
-          controller.close();
+          // Deno prints what a stream ends with: a sentence, not a stack.
+          controller.error(failure.message);
         }
       },
       async cancel() {
@@ -323,7 +360,18 @@ export class Exchanges {
         throw error;
       }
     }
-    if (!options.isOpen) exchange.requester = this.#options.access.check(headers);
+    if (!options.isOpen) this.#admit(exchange);
+  }
+
+  /** Lets the request in when its key, role and limits do; a caller who is known is on record anyway. */
+  #admit(exchange: Exchange): void {
+    const { access, limiter } = this.#options;
+    const caller = access.identify(exchange.request.headers);
+    exchange.requester = caller?.name ?? null;
+    access.authorize(caller, exchange.role);
+    if (caller === null) return;
+    limiter.takeRequest(caller);
+    exchange.charge = (rows) => limiter.takeRows(caller, rows);
   }
 
   async #run(exchange: Exchange, handler: Handler): Promise<Reply> {
@@ -397,7 +445,7 @@ function toRow(
   exchange: Exchange,
   statusCode: number,
   responseBytes: number,
-  failure: HttpError | null,
+  { failure, model }: { readonly failure: HttpError | null; readonly model: string },
 ): RequestRow {
   const { request, held } = exchange;
   const parent = request.headers.get("traceparent");
@@ -409,7 +457,7 @@ function toRow(
     method: request.method,
     endpoint: exchange.endpoint,
     statusCode,
-    model: held?.model.version.model ?? null,
+    model: held?.model.version.model ?? model,
     version: held?.model.version.version ?? null,
     alias: held?.alias ?? null,
     requester: exchange.requester,

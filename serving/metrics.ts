@@ -23,6 +23,7 @@ export class Metrics {
   readonly #predictions: Counter<"model" | "version" | "label">;
   readonly #batchRows: Histogram;
   readonly #unlogged: Counter;
+  readonly #limited: Counter<"key">;
   // Looking a child up by its labels costs more than all else that a request counts.
   readonly #requestChildren = new Map<string, Counter.Internal>();
   readonly #durationChildren = new Map<string, Histogram.Internal<"route">>();
@@ -59,6 +60,12 @@ export class Metrics {
       help: "Requests answered with an error because the inference log could not take their row",
       registers,
     });
+    this.#limited = new Counter({
+      name: "geophone_rate_limited_total",
+      help: "Requests answered 429 because the key had used up its requests or rows, by key",
+      labelNames: ["key"],
+      registers,
+    });
     defineReadings(registers, sources);
   }
 
@@ -90,6 +97,10 @@ export class Metrics {
 
   countUnlogged(): void {
     this.#unlogged.inc();
+  }
+
+  countLimited(key: string): void {
+    this.#limited.inc({ key });
   }
 
   /** Gives the text exposition format. */

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Signature } from "../runtime/signature.ts";
 import { errorStatus } from "./http_error.ts";
+import { MAX_CONTRIBUTIONS, MAX_EXPLAINED_ROWS } from "./explain.ts";
 import { protocolPaths, protocolSchemas } from "./openapi_protocols.ts";
 import { bodyOptions } from "./records.ts";
 import { LabelsBody } from "./routes/labels.ts";
@@ -30,7 +31,10 @@ export function describeApi(signature: Signature | null, options: DocumentOption
       },
     },
     "/predict": {
-      post: write("Predict records", "predict", "PredictBody", "Predictions", modelParameters),
+      post: write("Predict records", "predict", "PredictBody", "Predictions", [
+        ...modelParameters,
+        explainParameter,
+      ]),
     },
     "/batch_predict": {
       post: write(
@@ -89,6 +93,14 @@ const modelParameters: Json[] = [
     schema: { type: "integer", minimum: 1 },
   },
 ];
+
+const explainParameter: Json = {
+  name: "explain",
+  in: "query",
+  description: "Explain each prediction of a tree model by this many contributions; at most " +
+    `${MAX_EXPLAINED_ROWS} records then`,
+  schema: { type: "integer", minimum: 1, maximum: MAX_CONTRIBUTIONS },
+};
 
 const requestIdParameter: Json = {
   name: "X-Request-Id",
@@ -269,6 +281,32 @@ function bodySchema(rest: z.ZodType, maxRows: number): Json {
   };
 }
 
+/** What `explain` adds to a prediction. */
+const explanationProperties: Json = {
+  base_value: {
+    type: "number",
+    description: "Mean score (logarithm of odds) of the predicted class over the training rows",
+  },
+  contributions: {
+    type: "array",
+    description: "Exact TreeSHAP values, the largest by absolute value first, equal ones by name",
+    items: {
+      type: "object",
+      properties: {
+        feature: { type: "string" },
+        value: { type: ["number", "null"] },
+        contribution: { type: "number" },
+      },
+      required: ["feature", "value", "contribution"],
+    },
+  },
+  input_contributions: {
+    type: "object",
+    description: "Per raw column, the sum over all its features; with base_value, the score",
+    additionalProperties: { type: "number" },
+  },
+};
+
 function predictionsSchema(signature: Signature | null): Json {
   const label = { type: "string", ...(signature ? { enum: signature.classes } : {}) };
   const probability = { type: "number", minimum: 0, maximum: 1 };
@@ -287,6 +325,7 @@ function predictionsSchema(signature: Signature | null): Json {
             label,
             confidence: probability,
             probabilities: { type: "object", additionalProperties: probability },
+            ...explanationProperties,
           },
           required: ["label", "confidence"],
         },

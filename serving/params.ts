@@ -4,7 +4,7 @@ import { z } from "zod";
 /** Parses the parameters of the server; `ServingParams.parse({})` gives the defaults. */
 export const ServingParams = z.strictObject({
   host: z.string().min(1).default("127.0.0.1").describe(
-    "Address to listen on; other than loopback only with GEOPHONE_API_KEY set",
+    "Address to listen on; other than loopback only when callers need a key",
   ),
   port: z.int().min(0).max(65_535).default(8000).describe("TCP port; 0 takes a free one"),
   maxBodyBytes: z.int().positive().default(8 * 2 ** 20).describe(

@@ -7,6 +7,7 @@
 import type { InferenceLog } from "../runtime/inference_log.ts";
 import type { TimedPrediction } from "./batcher.ts";
 import type { Exchange } from "./exchange.ts";
+import { checkExplainedRows, type Explanation } from "./explain.ts";
 import { HttpError, retrySoon } from "./http_error.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Held, ModelReference, Models } from "./models.ts";
@@ -32,8 +33,15 @@ export interface Protocol<T> {
    * @throws {HttpError} when the model cannot take them.
    */
   read(model: ServedModel): Records;
-  /** Gives the answer. */
-  write(prediction: TimedPrediction, held: Held, records: Records): T;
+  /** Gives the answer, with an explanation of each record where they were asked for. */
+  write(
+    prediction: TimedPrediction,
+    held: Held,
+    records: Records,
+    explanations?: readonly Explanation[],
+  ): T;
+  /** Contributions to explain each record by; left out: nothing is explained. */
+  readonly explain?: number | undefined;
   /** Takes the request out of the queue; left out: nothing does. */
   readonly signal?: AbortSignal;
 }
@@ -53,7 +61,7 @@ export class PredictionPath {
   /**
    * Takes one request from its body, already parsed, to its answer.
    * @throws {HttpError} when there is no such model, the records are refused, there is no room for
-   * their rows or the model fails.
+   * their rows, the model fails or cannot be explained.
    */
   async predict<T>(exchange: Exchange, protocol: Protocol<T>): Promise<T> {
     const held = await this.#deps.models.acquire(protocol.reference);
@@ -74,6 +82,9 @@ export class PredictionPath {
     const { log } = this.#deps;
     const records = protocol.read(model);
     exchange.rowCount = records.rowCount;
+    const { explain: top } = protocol;
+    if (top !== undefined) checkExplainedRows(records.rowCount);
+    const explainer = top === undefined ? null : await model.explainer();
     // The log decides in the end; asking first spares a model run whose answer could not be given.
     if (!log.hasRoom(records.rowCount + 1)) throw logFull(log.stats.queuedRows);
     const askedAt = performance.now();
@@ -83,7 +94,13 @@ export class PredictionPath {
     exchange.modelMs = prediction.modelMs;
     fillInferences(exchange, model, records, prediction);
     this.#countLabels(model, prediction.labels);
-    const answer = protocol.write(prediction, held, records);
+    const explanations = explainer
+      ? await explainer.explain(records.rows, prediction.labels, {
+        top: top!,
+        ...(protocol.signal ? { signal: protocol.signal } : {}),
+      })
+      : undefined;
+    const answer = protocol.write(prediction, held, records, explanations);
     const writtenAt = performance.now();
     this.statistics.of(model).succeed(prediction, {
       totalMs: writtenAt - exchange.startedAt,

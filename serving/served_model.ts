@@ -5,6 +5,7 @@ import { Predictor } from "../runtime/predictor.ts";
 import type { Signature } from "../runtime/signature.ts";
 import type { Store } from "../runtime/store.ts";
 import { Batcher, type BatcherOptions, type TimedPrediction } from "./batcher.ts";
+import { Explainer } from "./explain.ts";
 import { HttpError } from "./http_error.ts";
 import { makeLayout, type RecordLayout, type Records } from "./records.ts";
 
@@ -17,12 +18,19 @@ export class ServedModel {
   readonly classTexts: readonly string[];
   readonly #predictor: Predictor;
   readonly #batcher: Batcher;
+  readonly #load: () => Promise<Uint8Array>;
+  #explainer: Promise<Explainer> | undefined;
   #users = 0;
   #isRetired = false;
   #closing: Promise<void> | undefined;
 
-  private constructor(version: ModelVersion, predictor: Predictor, options: BatcherOptions) {
+  private constructor(
+    version: ModelVersion,
+    { predictor, load }: { predictor: Predictor; load: () => Promise<Uint8Array> },
+    options: BatcherOptions,
+  ) {
     this.version = version;
+    this.#load = load;
     this.layout = makeLayout(predictor.signature);
     this.classTexts = predictor.signature.classes.map((name) => JSON.stringify(name));
     this.classKeys = this.classTexts.map((text, i) => `${i === 0 ? "" : ","}${text}:`);
@@ -39,14 +47,15 @@ export class ServedModel {
     version: ModelVersion,
     options: BatcherOptions,
   ): Promise<ServedModel> {
-    const predictor = await Predictor.open(await loadModel(store, version));
+    const load = () => loadModel(store, version);
+    const predictor = await Predictor.open(await load());
     try {
       await warmUp(predictor, version);
     } catch (error) {
       await predictor.close();
       throw error;
     }
-    return new ServedModel(version, predictor, options);
+    return new ServedModel(version, { predictor, load }, options);
   }
 
   get signature(): Signature {
@@ -106,13 +115,31 @@ export class ServedModel {
     return prediction;
   }
 
+  /**
+   * Gives what explains the predictions of this version, loaded when first asked for; it is closed
+   * with the session.
+   * @throws {HttpError} 422 when the model cannot be explained.
+   */
+  async explainer(): Promise<Explainer> {
+    const opening = this.#explainer ??= this.#load()
+      .then((bytes) => Explainer.open(bytes, this.signature));
+    try {
+      return await opening;
+    } catch (error) {
+      // What the file lacks, it lacks for ever; what went wrong in loading may go well next time.
+      if (!(error instanceof HttpError) && this.#explainer === opening) this.#explainer = undefined;
+      throw error;
+    }
+  }
+
   /** Model and version as a person reads them. */
   get name(): string {
     return `"${this.version.model}" version ${this.version.version}`;
   }
 
   #close(): void {
-    this.#closing = this.#predictor.close();
+    const explainer = this.#explainer?.then((explainer) => explainer.close(), () => {});
+    this.#closing = Promise.all([this.#predictor.close(), explainer]).then(() => {});
   }
 }
 

@@ -7,11 +7,15 @@
 import { z } from "zod";
 import { judgeSample, type JudgeSummary, JudgingParams } from "../judges/judging.ts";
 import type { Plugin, Plugins, Severity } from "../plugins/plugin.ts";
-import { type AlertState, deliverFindings, evaluateAlerts } from "../runtime/alert_engine.ts";
+import {
+  type AlertState,
+  deliverFindings,
+  evaluateAlerts,
+  lookAtAlerts,
+} from "../runtime/alert_engine.ts";
 import { quoteIdentifier } from "../runtime/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { Deployment } from "./deployment.ts";
-
 import type { Silver } from "./preprocessing.ts";
 import { readSilver } from "./rows.ts";
 
@@ -40,6 +44,8 @@ export interface DriftRow {
 
 /** What the world looks like after the production stream. */
 export interface MonitoringState {
+  /** Version that was monitored. */
+  readonly version: number;
   readonly scored: readonly { readonly slice: string; readonly rows: number }[];
   readonly drift: readonly DriftRow[];
   readonly alerts: readonly {
@@ -90,7 +96,7 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
     reportJudges(judges, context);
     context.progress(0.9, "alerts");
     const alerts = await runAlerts(registered, params, context);
-    return { scored, drift, alerts, judges };
+    return { version: registered.version, scored, drift, alerts, judges };
   },
   describe: ({ scored, drift, alerts, judges }) => {
     const rows = scored.reduce((sum, { rows }) => sum + rows, 0);
@@ -101,18 +107,21 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
     return `${rows.toLocaleString("en")} rows scored, ${drifted.size} drifted features, ` +
       `${firing} of ${alerts.length} alerts fire, judged: ${judged || "none"}`;
   },
-  async isCurrent({ scored }, _params, { store, name }) {
+  /** What was scored is still logged, and the alerts say what they said: they read the clock, too. */
+  async isCurrent({ scored, version, alerts }, params, { store, name, plugins }) {
     const rows = scored.reduce((sum, { rows }) => sum + rows, 0);
     const [{ count }] = await store.query<{ count: number }>(
-      "select count(*) as count from core.inferences where model = ?",
-      [name],
+      "select count(*) as count from core.inferences where model = ? and version = ?",
+      [name, version],
     );
-    return count >= rows;
+    if (count < rows) return false;
+    const now = await lookAtAlerts(store, chooseAlerts(params, plugins), { model: name, version });
+    return now.every(({ state }, i) => state === alerts[i]?.state);
   },
 });
 
 async function scoreStream(
-  { registered, alias }: Deployment,
+  { registered }: Deployment,
   { batchRows }: z.infer<typeof Params>,
   context: Context,
 ): Promise<MonitoringState["scored"]> {
@@ -135,7 +144,7 @@ async function scoreStream(
     while (
       end < rows.X.rows && end - start < batchRows && (rows.groupNames[end] ?? "all") === group
     ) end++;
-    await scoreBatch({ rows, start, end, names, group, alias, silver }, context);
+    await scoreBatch({ rows, start, end, names, group, registered }, context);
     scored.set(group, (scored.get(group) ?? 0) + end - start);
     start = end;
     context.progress(0.5 * end / rows.X.rows, `scoring ${group}`);
@@ -150,12 +159,12 @@ async function scoreBatch(
     readonly end: number;
     readonly names: readonly string[];
     readonly group: string;
-    readonly alias: string;
-    readonly silver: Silver;
+    readonly registered: Deployment["registered"];
   },
   context: Context,
 ): Promise<void> {
-  const { rows, start, end, names, silver } = batch;
+  const { rows, start, end, names } = batch;
+  const { silver } = batch.registered;
   const columns: Record<string, (number | null)[]> = {};
   names.forEach((name, j) => {
     columns[name] = Array.from({ length: end - start }, (_, i) => {
@@ -164,9 +173,15 @@ async function scoreBatch(
     });
   });
   if (silver.order) columns[silver.order.column] = [...rows.order.subarray(start, end)];
-  const response = await context.request(`/predict?alias=${encodeURIComponent(batch.alias)}`, {
+  const { model, version } = batch.registered;
+  const response = await context.request(`/predict?version=${version}`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: {
+      "content-type": "application/json",
+      // Judges draw by request id: the same stream of a version gives the same sample.
+      "x-request-id": `${model}-${version}-${batch.group}-${start}`
+        .replace(/[^A-Za-z0-9._:-]/g, "_").slice(-128),
+    },
     body: JSON.stringify({ columns, slice: batch.group }),
     signal: context.signal,
   });

@@ -3,11 +3,11 @@ import { z } from "zod";
 import type { Severity } from "../plugins/plugin.ts";
 import { currentVersion, setAlias } from "../runtime/model_registry.ts";
 import { defineStage } from "../runtime/stage.ts";
+import type { Store } from "../runtime/store.ts";
 import type { MonitoringState } from "./monitoring.ts";
 import type { Registered } from "./registry.ts";
 
 const Params = z.strictObject({
-  alias: z.string().default("production").describe("alias that a passed gate moves"),
   minMacroF1: z.number().min(0).max(1).default(0)
     .describe("lower bound of macro-F1's interval must reach this"),
   metric: z.enum(["logLoss", "macroF1", "accuracy"]).default("logLoss")
@@ -20,6 +20,9 @@ const Params = z.strictObject({
     .describe("a firing alert of this severity or above blocks"),
   promote: z.boolean().default(true).describe("false: only say what would happen"),
 });
+
+/** The alias that a passed gate moves, and that the server serves first. */
+const ALIAS = "production";
 
 /** One condition of the gate. */
 export interface GateCheck {
@@ -57,7 +60,7 @@ export const release = defineStage<
   params: Params,
   async run({ version, state }, params, context) {
     const { store } = context;
-    const previous = await currentVersion(store, version.model, params.alias);
+    const previous = await currentVersion(store, version.model, ALIAS);
     const checks = [
       checkScore(version, params.minMacroF1),
       ...checkBaselines(version, params),
@@ -77,14 +80,14 @@ export const release = defineStage<
     if (isPromoted) {
       await setAlias(store, {
         model: version.model,
-        alias: params.alias,
+        alias: ALIAS,
         version: version.version,
         reason: `gate passed in run ${context.runId}: ${checks.map((c) => c.reason).join("; ")}`,
       });
     }
     context.log("gate_passed", isPassed ? 1 : 0);
     const { model, version: number } = version;
-    return { model, version: number, alias: params.alias, isPassed, isPromoted, previous, checks };
+    return { model, version: number, alias: ALIAS, isPassed, isPromoted, previous, checks };
   },
   describe: ({ model, version, alias, isPassed, isPromoted, previous, checks }) =>
     isPromoted
@@ -92,8 +95,9 @@ export const release = defineStage<
       : isPassed
       ? `gate passed; ${model}@${alias} is version ${previous ?? "none"}`
       : `not promoted: ${checks.filter((c) => !c.isPassed).map((c) => c.reason).join("; ")}`,
-  async isCurrent({ model, version, alias, isPassed }, { promote }, { store }) {
-    return !isPassed || !promote || await currentVersion(store, model, alias) === version;
+  /** The alias still stands where the decision left it: another one would be decided otherwise. */
+  async isCurrent({ model, version, alias, isPromoted, previous }, _params, { store }) {
+    return await currentVersion(store, model, alias) === (isPromoted ? version : previous);
   },
 });
 
@@ -134,7 +138,7 @@ function checkBaselines(
 const metricNames = { logLoss: "log-loss", macroF1: "macro-F1", accuracy: "accuracy" } as const;
 
 async function checkRegression(
-  store: import("../runtime/store.ts").Store,
+  store: Store,
   { model, version, report }: Registered,
   previous: number | null,
   maxRegression: number,

@@ -5,4 +5,5 @@ select 'error_rate' as subject, count(*) as total,
   format('{:.1f} % of {} requests failed', 100.0 * failed / total, total) as message
 from requests
 where request_time > now() at time zone 'UTC' - interval 1 hour
+  and endpoint <> '/sql' and not starts_with(endpoint, '/api/')
 having total >= 20 and failed / total > 0.01

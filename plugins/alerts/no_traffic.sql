@@ -3,7 +3,7 @@
 select model as subject, max(request_time) as last_request,
   format('no request to {} since {}', model, last_request) as message
 from requests
-where model in (select model from aliases where alias = 'production')
+where row_count > 0 and model in (select model from aliases where alias = 'production')
 group by model
 having last_request < now() at time zone 'UTC' - interval 1 day
 order by subject

@@ -184,6 +184,8 @@ interface Tree {
   readonly isMissingLeft: Uint8Array;
   readonly value: Float32Array;
   readonly gain: Float64Array;
+  /** Training rows that reach each node. */
+  readonly rows: Int32Array;
 }
 
 interface Ensemble {
@@ -395,11 +397,13 @@ class TreeGrower {
       this.#findSplit(root);
     }
     this.#leaves = [root];
+    tree.rows[0] = gradients.length;
     let nodeCount = 1;
     for (let best = this.#popBest(); best !== null; best = this.#popBest()) {
       const children = this.#divide(best, nodeCount);
       writeSplit(tree, best, { left: nodeCount, edges: this.#bins.edges });
       nodeCount += 2;
+      for (const { id, start, end } of children) tree.rows[id] = end - start;
       this.#leaves.push(...children);
       const isFinished = this.#leaves.length === this.#params.leaves;
       if (isFinished) break;
@@ -652,6 +656,7 @@ function makeTree(classId: number, size: number): Tree {
     isMissingLeft: new Uint8Array(size),
     value: new Float32Array(size),
     gain: new Float64Array(size),
+    rows: new Int32Array(size),
   };
 }
 
@@ -678,6 +683,7 @@ function trimTree(tree: Tree, size: number): Tree {
     isMissingLeft: tree.isMissingLeft.slice(0, size),
     value: tree.value.slice(0, size),
     gain: tree.gain.slice(0, size),
+    rows: tree.rows.slice(0, size),
   };
 }
 
@@ -776,6 +782,8 @@ function treeAttributes(ensemble: Ensemble) {
     nodes_missing_value_tracks_true: {
       ints: nodes.map(({ tree, node }) => tree.isMissingLeft[node]),
     },
+    // For explanations alone; onnxruntime has no use for them.
+    nodes_hitrates: { floats: nodes.map(({ tree, node }) => tree.rows[node]) },
     class_treeids: { ints: weights.map(({ t }) => t) },
     class_nodeids: { ints: weights.map(({ node }) => node) },
     class_ids: { ints: weights.map(({ classId }) => classId) },

@@ -1,5 +1,5 @@
 /** Artifacts in the MLflow protocol: the proxy that clients put files to and get them from. */
-import { missing } from "../../runtime/tracking_error.ts";
+import { missing } from "../../runtime/tracking/error.ts";
 import {
   deleteArtifacts,
   type Entry,
@@ -7,8 +7,8 @@ import {
   listArtifacts,
   pathOfUri,
   putArtifact,
-} from "../../runtime/tracking_artifacts.ts";
-import { getRun } from "../../runtime/tracking.ts";
+} from "../../runtime/tracking/artifacts.ts";
+import { getRun } from "../../runtime/tracking/runs.ts";
 import { type MlflowRoute, RawReply, route } from "./route.ts";
 import { text } from "./wire.ts";
 

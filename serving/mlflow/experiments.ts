@@ -9,8 +9,8 @@ import {
   renameExperiment,
   tagExperiment,
   toExperiments,
-} from "../../runtime/tracking.ts";
-import { experimentTarget, search } from "../../runtime/tracking_search.ts";
+} from "../../runtime/tracking/runs.ts";
+import { experimentTarget, search } from "../../runtime/tracking/search.ts";
 import { type MlflowRoute, route } from "./route.ts";
 import { list, page, pairs, text } from "./wire.ts";
 
@@ -46,7 +46,7 @@ const searching = (["GET", "POST"] as const).map((method) =>
     });
     const experiments = await toExperiments(store, rows);
     return { experiments: experiments.map(writeExperiment), next_page_token: nextPageToken };
-  })
+  }, { role: "viewer" })
 );
 
 /** Routes of experiments. */

@@ -8,8 +8,8 @@ import {
   loggedModelStatuses,
   toLoggedModels,
   updateLoggedModel,
-} from "../../runtime/tracking_logged_models.ts";
-import { loggedModelTarget, search } from "../../runtime/tracking_search.ts";
+} from "../../runtime/tracking/logged_models.ts";
+import { loggedModelTarget, search } from "../../runtime/tracking/search.ts";
 import { listBelow } from "./artifacts.ts";
 import { type MlflowRoute, route } from "./route.ts";
 import { flag, list, page, pairs, text, writeMetric } from "./wire.ts";
@@ -74,6 +74,7 @@ export const loggedModelRoutes: readonly MlflowRoute[] = [
       const models = await toLoggedModels(store, rows);
       return { models: models.map(writeLoggedModel), next_page_token: nextPageToken };
     },
+    { role: "viewer" },
   ),
   route(
     "GET",

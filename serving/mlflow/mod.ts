@@ -6,9 +6,10 @@
  * @module
  */
 import type { Hono } from "hono";
+import type { Role } from "../../runtime/api_keys.ts";
 import { userName } from "../../runtime/model_registry.ts";
 import type { Store } from "../../runtime/store.ts";
-import { type TrackingCode, TrackingError } from "../../runtime/tracking_error.ts";
+import { type TrackingCode, TrackingError } from "../../runtime/tracking/error.ts";
 import type { Access } from "../access.ts";
 import type { Answer } from "../answers.ts";
 import type { Exchange, Exchanges, Handler } from "../exchange.ts";
@@ -55,7 +56,7 @@ export function addMlflowRoutes(hono: Hono, exchanges: Exchanges, deps: MlflowDe
   for (const prefix of PREFIXES) {
     const table = new RouteTable(
       prefix,
-      (path, handler) => exchanges.route(path, handler, { writeError }),
+      (path, handler, role) => exchanges.route(path, handler, { role, writeError }),
       deps,
     );
     const answer = (request: Request) => {
@@ -81,14 +82,18 @@ class RouteTable {
 
   constructor(
     prefix: string,
-    wrap: (path: string, handler: Handler) => Answering,
+    wrap: (path: string, handler: Handler, role: Role) => Answering,
     deps: MlflowDeps,
   ) {
     this.#prefix = prefix;
     for (const entry of mlflowRoutes) {
       const isExact = !/[:*]/.test(entry.path);
       const pattern = isExact ? null : toPattern(entry.path);
-      const answering = wrap(`${prefix}${entry.path}`, makeHandler(entry, pattern, prefix, deps));
+      const answering = wrap(
+        `${prefix}${entry.path}`,
+        makeHandler(entry, pattern, prefix, deps),
+        entry.role,
+      );
       const methods = pattern === null
         ? this.#exact.get(entry.path) ?? new Map<string, Answering>()
         : this.#patterns.find((known) => known.pattern.source === pattern.source)?.methods ??
@@ -146,7 +151,7 @@ function makeHandler(
 ): Handler {
   return async (exchange) => {
     const { request } = exchange;
-    access.checkStore(request);
+    access.checkStore(exchange);
     const url = new URL(request.url);
     const given = {
       ...readQuery(url.searchParams),

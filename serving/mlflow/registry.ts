@@ -1,6 +1,6 @@
 /** The model registry in the MLflow protocol. */
-import { invalid } from "../../runtime/tracking_error.ts";
-import { modelTarget, search, versionTarget } from "../../runtime/tracking_search.ts";
+import { invalid } from "../../runtime/tracking/error.ts";
+import { modelTarget, search, versionTarget } from "../../runtime/tracking/search.ts";
 import {
   createModel,
   createVersion,
@@ -21,7 +21,7 @@ import {
   toVersions,
   versionByAlias,
   versionMetrics,
-} from "../../runtime/tracking_registry.ts";
+} from "../../runtime/tracking/registry.ts";
 import { type MlflowRoute, route } from "./route.ts";
 import { flag, list, page, pairs, text, versionNumber } from "./wire.ts";
 
@@ -40,6 +40,7 @@ const latest = (["GET", "POST"] as const).map((method) =>
     async ({ name, stages }, { store }) => ({
       model_versions: (await latestVersions(store, name, stages)).map(writeVersion),
     }),
+    { role: "viewer" },
   )
 );
 

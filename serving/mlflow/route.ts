@@ -1,5 +1,6 @@
 /** What a route of the MLflow protocol is: a line of a table. */
 import type { z } from "zod";
+import type { Role } from "../../runtime/api_keys.ts";
 import type { Store } from "../../runtime/store.ts";
 import type { Exchange, Reply } from "../exchange.ts";
 import { readFields } from "./wire.ts";
@@ -17,6 +18,8 @@ export interface MlflowRoute {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Below `/api`, such as `/2.0/mlflow/runs/get`; `:name` takes one part, `*name` all the rest. */
   readonly path: string;
+  /** The least role that may call it. */
+  readonly role: Role;
   /** Largest body in bytes; `null` when the route reads it itself. */
   readonly maxBodyBytes: number | null;
   /** Gives what is answered as JSON, or an answer of another form. */
@@ -31,17 +34,25 @@ export class RawReply {
 /** Bodies are small but for those of batches and registry tags. */
 const MAX_BODY_BYTES = 2 * 2 ** 20;
 
+/** How a route differs from others. */
+interface MlflowRouteOptions {
+  readonly maxBodyBytes?: number | null;
+  /** Default `viewer` of a GET, else `operator`. */
+  readonly role?: Role;
+}
+
 /** Gives a route whose fields, of path, query and body together, are checked first. */
 export function route<S extends z.ZodRawShape>(
   method: MlflowRoute["method"],
   path: string,
   shape: S,
   answer: (fields: z.output<z.ZodObject<S>>, call: Call) => Promise<object>,
-  options: { readonly maxBodyBytes?: number | null } = {},
+  options: MlflowRouteOptions = {},
 ): MlflowRoute {
   return {
     method,
     path,
+    role: options.role ?? (method === "GET" ? "viewer" : "operator"),
     maxBodyBytes: options.maxBodyBytes === undefined ? MAX_BODY_BYTES : options.maxBodyBytes,
     answer: (given, call) => answer(readFields(shape, given), call),
   };

@@ -12,10 +12,10 @@ import {
   toRuns,
   type TrackedRun,
   updateRun,
-} from "../../runtime/tracking.ts";
-import { invalid } from "../../runtime/tracking_error.ts";
-import { limits } from "../../runtime/tracking_limits.ts";
-import { readPageToken, runTarget, search, toPage } from "../../runtime/tracking_search.ts";
+} from "../../runtime/tracking/runs.ts";
+import { invalid } from "../../runtime/tracking/error.ts";
+import { limits } from "../../runtime/tracking/limits.ts";
+import { readPageToken, runTarget, search, toPage } from "../../runtime/tracking/search.ts";
 import { ofView, viewType } from "./experiments.ts";
 import { type Call, type MlflowRoute, route } from "./route.ts";
 import {
@@ -136,6 +136,7 @@ export const runRoutes: readonly MlflowRoute[] = [
       const runs = await toRuns(store, rows);
       return { runs: runs.map(writeRun), next_page_token: nextPageToken };
     },
+    { role: "viewer" },
   ),
   route(
     "POST",

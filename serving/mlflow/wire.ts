@@ -1,8 +1,8 @@
 /** The JSON of the MLflow protocol: int64 as numbers or text, NaN and infinities as text. */
 import { z } from "zod";
-import { invalid } from "../../runtime/tracking_error.ts";
-import type { MetricPoint } from "../../runtime/tracking.ts";
-import type { Pair } from "../../runtime/tracking_tags.ts";
+import { invalid } from "../../runtime/tracking/error.ts";
+import type { MetricPoint } from "../../runtime/tracking/runs.ts";
+import type { Pair } from "../../runtime/tracking/tags.ts";
 
 /** A field of a query may stand there twice; then the last one counts. */
 function scalar<T extends z.ZodType>(type: T) {

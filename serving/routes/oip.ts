@@ -5,6 +5,7 @@
  * @see https://github.com/open-inference/open-inference-protocol
  * @module
  */
+import type { Role } from "../../runtime/api_keys.ts";
 import type { Store } from "../../runtime/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import { encodeReply, readDecoded } from "../compression.ts";
@@ -48,10 +49,11 @@ const EXTENSIONS = [
  * health, which also need no key.
  */
 export function addOipRoutes(add: AddRoute, deps: OipDeps): void {
-  const options = { writeError: writeOipError };
+  const options = { role: "viewer", writeError: writeOipError } as const;
   const probe = { ...options, isLogged: false, isOpen: true };
   const get = (path: string, handler: Handler) => add("GET", path, handler, options);
-  const post = (path: string, handler: Handler) => add("POST", path, handler, options);
+  const post = (path: string, role: Role, handler: Handler) =>
+    add("POST", path, handler, { ...options, role });
   add("GET", "/v2/health/live", () => jsonAnswer({ live: true }), probe);
   add("GET", "/v2/health/ready", serverReady(deps), probe);
   get("/v2", serverMetadata);
@@ -62,11 +64,11 @@ export function addOipRoutes(add: AddRoute, deps: OipDeps): void {
     get(`${model}/ready`, modelReady(deps));
     get(`${model}/config`, config(deps));
     get(`${model}/stats`, modelStatistics(deps));
-    post(`${model}/infer`, infer(deps));
+    post(`${model}/infer`, "predictor", infer(deps));
   }
-  post("/v2/repository/index", repositoryIndex(deps));
-  post("/v2/repository/models/:model/load", loadVersion(deps));
-  post("/v2/repository/models/:model/unload", unloadVersion(deps));
+  post("/v2/repository/index", "viewer", repositoryIndex(deps));
+  post("/v2/repository/models/:model/load", "operator", loadVersion(deps));
+  post("/v2/repository/models/:model/unload", "operator", unloadVersion(deps));
   add("ALL", "/v2/*", refuseRest, options);
 }
 

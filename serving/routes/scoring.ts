@@ -23,9 +23,12 @@ const MLFLOW_VERSION = "3.17.2";
 
 /** Adds the routes of MLflow's scoring server. */
 export function addScoringRoutes(add: AddRoute, deps: ScoringDeps): void {
-  add("POST", "/invocations", invocations(deps), { writeError: writeMlflowError });
+  add("POST", "/invocations", invocations(deps), {
+    role: "predictor",
+    writeError: writeMlflowError,
+  });
   add("GET", "/ping", ping(deps), { isLogged: false, isOpen: true });
-  add("GET", "/version", () => plain(MLFLOW_VERSION), { isLogged: false });
+  add("GET", "/version", () => plain(MLFLOW_VERSION), { role: "viewer", isLogged: false });
 }
 
 /** Gives the handler that scores the records of a body, with `?alias=` or `?version=` as `/predict`. */

@@ -19,7 +19,7 @@ const MAX_BODY_BYTES = 256 * 1024;
 /** Gives the handler that runs one SELECT and gives its columns and rows. */
 export function sql({ store, access }: { store: Store; access: Access }): Handler {
   return async (exchange) => {
-    access.checkStore(exchange.request);
+    access.checkStore(exchange);
     const parsed = SqlBody.safeParse(parseJson(await exchange.readText(MAX_BODY_BYTES)));
     if (!parsed.success) {
       const [issue] = parsed.error.issues;

@@ -27,7 +27,8 @@ const MAX_LINES = 256;
  * count and have no answer. Each other line is answered by one line, in order, as `/predict` would
  * answer it: a line that is refused does not end the stream. A line is a request of its own in the
  * inference table, whose id is the stream's with `#` and the line's number from 1; the stream's own
- * row has no records, and is written when it ends. A client that does not read is not read from.
+ * row has no records, and is written when it ends. A client that does not read is not read from. A
+ * server that ends answers the lines at hand and breaks the stream off.
  *
  * Deno 2.9.6 itself reads HTTP/1.1 ahead, without bound, while an answer is sent: what a client sends
  * faster than it is answered waits in the server's memory, though not among the lines in hand.
@@ -57,7 +58,7 @@ export function addStreamRoute(add: AddRoute, deps: StreamDeps): void {
         },
       ),
     };
-  });
+  }, { role: "predictor" });
 }
 
 interface NumberedLine extends Line {

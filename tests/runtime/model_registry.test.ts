@@ -11,7 +11,7 @@ import {
   userName,
   versionAt,
 } from "../../runtime/model_registry.ts";
-import { deleteVersion } from "../../runtime/tracking_registry.ts";
+import { deleteVersion } from "../../runtime/tracking/registry.ts";
 import { openStore, type Store } from "../../runtime/store.ts";
 import { buildTestModel, registerTestModel, testClasses } from "../model_fixture.ts";
 
@@ -163,6 +163,13 @@ Deno.test("rollbackAlias() goes further back each time and never forward again",
   await assertRejects(rollback, UsageError, "it has no earlier version");
   await point(store, 3);
   assertEquals(await rollback(), 1);
+});
+
+Deno.test("rollbackAlias() goes back from a version that was moved to twice", async () => {
+  await using store = await openStore(":memory:");
+  for (const seed of [1, 2]) await register(store, seed);
+  for (const version of [1, 2, 1]) await point(store, version);
+  assertEquals(await rollbackAlias(store, "rocks", "production", "it was worse"), 2);
 });
 
 Deno.test("rollbackAlias() explains when there is no earlier version, alias or model", async () => {

@@ -129,6 +129,18 @@ Deno.test("openRun() runs every stage the first time and none the second", async
   );
 });
 
+Deno.test("openRun() hands out what it took from the cache, not what ran last", async () => {
+  await using store = await openStore(":memory:");
+  const stages = makeStages();
+  const other = { config: makeConfig({ two: { factor: 3 } }) };
+  const outputs = async (
+    options: Partial<RunOptions>,
+  ) => [...(await execute(store, stages, options)).run.outputs.values()];
+  assertEquals(await outputs({}), [{ value: 1 }, { value: 10 }, "is 10"]);
+  assertEquals(await outputs(other), [{ value: 1 }, { value: 3 }, "is 3"]);
+  assertEquals(await outputs({}), [{ value: 1 }, { value: 10 }, "is 10"]);
+});
+
 Deno.test("openRun() says why a stage runs again", async () => {
   await using store = await openStore(":memory:");
   const stages = makeStages();

@@ -1,7 +1,8 @@
 import { assertEquals, assertThrows } from "@std/assert";
+import { type ApiKey, type Role, roles } from "../../runtime/api_keys.ts";
 import { UsageError } from "../../runtime/errors.ts";
 import { openStore } from "../../runtime/store.ts";
-import { Access, checkHost, isLoopback } from "../../serving/access.ts";
+import { Access, type AccessOptions, checkHost, isLoopback } from "../../serving/access.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import { RequestIds } from "../../serving/request_ids.ts";
 
@@ -15,32 +16,128 @@ Deno.test("isLoopback() knows this machine by name and number, and nothing else"
 });
 
 Deno.test("checkHost() refuses another address without a key and says what to do", () => {
-  assertThrows(() => checkHost("0.0.0.0", undefined), UsageError, "set GEOPHONE_API_KEY");
-  checkHost("0.0.0.0", "secret");
-  checkHost("127.0.0.1", undefined);
+  for (const part of ["deno task keys create", "set GEOPHONE_API_KEY"]) {
+    assertThrows(() => checkHost("0.0.0.0", false), UsageError, part);
+  }
+  checkHost("0.0.0.0", true);
+  checkHost("127.0.0.1", false);
 });
 
-Deno.test("Access.check() takes the key in either header, 401 without one, 403 with a wrong one", () => {
-  const access = new Access("secret", "0.0.0.0");
-  const named = access.check(new Headers({ "x-api-key": "secret" }));
-  assertEquals(named, access.check(new Headers({ authorization: "Bearer secret" })));
-  assertEquals(named?.startsWith("key-"), true);
-  const missing = assertThrows(() => access.check(new Headers()), HttpError);
+const NOW = 1_700_000_000_000;
+
+/** Access with keys by secret, at {@linkcode NOW}. */
+function makeAccess(
+  options: Partial<AccessOptions> = {},
+  secrets: Readonly<Record<string, Partial<ApiKey>>> = {},
+): Access {
+  const keys = new Map(
+    Object.entries(secrets).map(([secret, key]) => [secret, {
+      id: `gp_${secret}`,
+      name: secret,
+      role: "viewer" as const,
+      requestsPerMinute: null,
+      rowsPerMinute: null,
+      expiresAt: null,
+      isRotated: false,
+      isRevoked: false,
+      ...key,
+    }]),
+  );
+  return new Access({
+    keys: { size: keys.size, find: (secret) => keys.get(secret) ?? null },
+    host: "0.0.0.0",
+    now: () => NOW,
+    ...options,
+  });
+}
+
+function keyed(key: string): Headers {
+  return new Headers({ "x-api-key": key });
+}
+
+Deno.test("Access.identify() takes a key in either header, 401 without one, 403 with a wrong one", () => {
+  const access = makeAccess({ apiKey: "secret" });
+  const named = access.identify(keyed("secret"));
+  assertEquals(named, access.identify(new Headers({ authorization: "Bearer secret" })));
+  assertEquals([named?.name.startsWith("key-"), named?.role], [true, "admin"]);
+  const missing = assertThrows(() => access.identify(new Headers()), HttpError);
   assertEquals([missing.status, missing.headers["www-authenticate"]], [401, "Bearer"]);
   for (const key of ["secre", "secret2", "SECRET", ""]) {
-    const wrong = assertThrows(() => access.check(new Headers({ "x-api-key": key })), HttpError);
-    assertEquals(wrong.status, 403);
+    const wrong = assertThrows(() => access.identify(keyed(key)), HttpError);
+    assertEquals([wrong.status, wrong.code], [403, "invalid_key"]);
   }
-  assertEquals(new Access(undefined, "127.0.0.1").check(new Headers()), null);
+  assertEquals(makeAccess({ host: "127.0.0.1" }).identify(new Headers()), null);
+});
+
+Deno.test("Access.identify() takes the keys of the store beside the one of the environment", () => {
+  const secrets = { a: { name: "ann" }, b: { name: "bob", role: "operator" as const } };
+  const access = makeAccess({ apiKey: "secret" }, secrets);
+  assertEquals(["a", "b"].map((key) => access.identify(keyed(key))?.name), ["ann", "bob"]);
+  assertEquals(access.identify(keyed("secret"))?.role, "admin");
+  const stored = makeAccess({ host: "127.0.0.1" }, secrets);
+  assertEquals(stored.identify(keyed("a"))?.name, "ann");
+  assertEquals(assertThrows(() => stored.identify(new Headers()), HttpError).status, 401);
+  assertThrows(() => stored.identify(keyed("secret")), HttpError, "not valid");
+});
+
+Deno.test("Access.needsKey stays when the last key of the store has ended", () => {
+  assertEquals(makeAccess().needsKey, false);
+  assertEquals(makeAccess({ apiKey: "" }).needsKey, false);
+  assertEquals(makeAccess({ apiKey: "x" }).needsKey, true);
+  assertEquals(makeAccess({}, { a: { isRevoked: true } }).needsKey, true);
+});
+
+Deno.test("Access.authorize() says which is wrong: revoked, expired, replaced, or the role", () => {
+  const access = makeAccess({}, {
+    good: { expiresAt: NOW + 1 },
+    old: { expiresAt: NOW },
+    replaced: { expiresAt: NOW - 1, isRotated: true },
+    grace: { expiresAt: NOW + 1, isRotated: true },
+    gone: { expiresAt: NOW - 1, isRevoked: true },
+    boss: { role: "admin" },
+  });
+  const refuse = (key: string, least: Role) => {
+    const { status, code, message } = assertThrows(
+      () => access.authorize(access.identify(keyed(key)), least),
+      HttpError,
+    );
+    assertEquals(status, 403);
+    return [code, message];
+  };
+  assertEquals(refuse("old", "viewer"), [
+    "expired_key",
+    'Cannot answer: API key "old" has expired',
+  ]);
+  assertEquals(refuse("replaced", "viewer"), [
+    "expired_key",
+    'Cannot answer: this secret of API key "replaced" was replaced; send the new one',
+  ]);
+  assertEquals(refuse("gone", "viewer"), [
+    "revoked_key",
+    'Cannot answer: API key "gone" is revoked',
+  ]);
+  assertEquals(refuse("good", "operator"), [
+    "role_too_low",
+    'Cannot answer API key "good" here: its role is viewer, and operator is needed',
+  ]);
+  for (const key of ["good", "grace", "boss"]) {
+    access.authorize(access.identify(keyed(key)), "viewer");
+  }
+  for (const role of roles) access.authorize(access.identify(keyed("boss")), role);
+  access.authorize(null, "admin");
 });
 
 Deno.test("Access.checkStore() refuses a host name that only points at this machine", () => {
-  const access = new Access(undefined, "127.0.0.1");
-  access.checkStore(new Request("http://localhost:8000/sql"));
-  const rebound = new Request("http://evil.example:8000/sql");
-  assertEquals(assertThrows(() => access.checkStore(rebound), HttpError).status, 403);
-  const open = new Access(undefined, "0.0.0.0");
-  assertThrows(() => open.checkStore(new Request("http://127.0.0.1/sql")), HttpError);
+  const access = makeAccess({ host: "127.0.0.1" });
+  const from = (url: string, requester: string | null = null) => ({
+    request: new Request(url),
+    requester,
+  });
+  access.checkStore(from("http://localhost:8000/sql"));
+  const rebound = "http://evil.example:8000/sql";
+  assertEquals(assertThrows(() => access.checkStore(from(rebound)), HttpError).status, 403);
+  access.checkStore(from(rebound, "ann"));
+  assertThrows(() => makeAccess().checkStore(from("http://127.0.0.1/sql")), HttpError);
 });
 
 Deno.test("RequestIds.claim() keeps a given id once and tells repeats apart, also those of an earlier process", async () => {
@@ -71,16 +168,16 @@ Deno.test("RequestIds.claim() refuses what is no id", async () => {
   }
 });
 
-Deno.test("Access.check() refuses pages of another origin when there is no key, and asks for it else", () => {
-  const open = new Access(undefined, "127.0.0.1");
+Deno.test("Access.identify() refuses pages of another origin when there is no key, and asks for it else", () => {
+  const open = makeAccess({ host: "127.0.0.1" });
   const headers = (origin: string) => new Headers({ origin, host: "127.0.0.1:8000" });
-  assertEquals(open.check(headers("http://127.0.0.1:8000")), null);
+  assertEquals(open.identify(headers("http://127.0.0.1:8000")), null);
   for (const origin of ["http://evil.example", "http://127.0.0.1:9000", "null", "x"]) {
-    const refused = assertThrows(() => open.check(headers(origin)), HttpError, "another origin");
+    const refused = assertThrows(() => open.identify(headers(origin)), HttpError, "another origin");
     assertEquals(refused.status, 403);
   }
-  const keyed = new Access("secret", "127.0.0.1");
   const given = headers("http://evil.example");
   given.set("x-api-key", "secret");
-  assertEquals(keyed.check(given)?.startsWith("key-"), true);
+  const access = makeAccess({ host: "127.0.0.1", apiKey: "secret" });
+  assertEquals(access.identify(given)?.name.startsWith("key-"), true);
 });

@@ -41,7 +41,7 @@ function withRegistered(
 const deploy = (version: Registered, context: TestContext) =>
   deployment.run(version, deployment.params.parse({}), context);
 
-const quiet: MonitoringState = { scored: [], drift: [], alerts: [], judges: [] };
+const quiet: MonitoringState = { version: 1, scored: [], drift: [], alerts: [], judges: [] };
 
 Deno.test("registry() gives one version for the same model and report, and the next for another", () =>
   withRegistered({}, async (context, version) => {

@@ -1,7 +1,7 @@
 /** Tags of experiments, runs, models, versions and logged models: one append-only log. */
-import type { Step, Store } from "./store.ts";
-import { missing } from "./tracking_error.ts";
-import { checkKey, checkLength, limits } from "./tracking_limits.ts";
+import type { Step, Store } from "../store.ts";
+import { missing } from "./error.ts";
+import { checkKey, checkLength, limits } from "./limits.ts";
 
 /** What can carry tags; the subject is its id, of a version `model/3`. */
 export type TagKind = "experiment" | "run" | "model" | "version" | "logged_model";

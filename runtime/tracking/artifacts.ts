@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { artifactStep, readArtifact } from "./artifacts.ts";
-import { type Signature, SIGNATURE_KEY } from "./signature.ts";
-import type { Store } from "./store.ts";
-import { commit, invalid, missing } from "./tracking_error.ts";
+import { artifactStep, readArtifact } from "../artifacts.ts";
+import { type Signature, SIGNATURE_KEY } from "../signature.ts";
+import type { Store } from "../store.ts";
+import { commit, invalid, missing } from "./error.ts";
 
 /** A file or folder below a path. */
 export interface Entry {
@@ -35,7 +35,7 @@ const MAX_PATH = 1_024;
  * @example
  * ```ts
  * import { assertEquals, assertThrows } from "@std/assert";
- * import { cleanPath } from "./tracking_artifacts.ts";
+ * import { cleanPath } from "./artifacts.ts";
  *
  * assertEquals(cleanPath("0/abc/artifacts/model.onnx"), "0/abc/artifacts/model.onnx");
  * assertThrows(() => cleanPath("0/../secret"), Error, "clean relative path");

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import type { Row, SqlValue, Store } from "./store.ts";
-import { invalid } from "./tracking_error.ts";
+import type { Row, SqlValue, Store } from "../store.ts";
+import { invalid } from "./error.ts";
 
 /** What a search may ask of one kind of thing. */
 export interface SearchTarget {
@@ -260,7 +260,7 @@ const operators: Readonly<Record<Keyed, readonly Operator[]>> = {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { parseFilter, runTarget } from "./tracking_search.ts";
+ * import { parseFilter, runTarget } from "./search.ts";
  *
  * assertEquals(parseFilter("metrics.`my loss` <= 0.5 AND tags.mlflow.user = 'ada'", runTarget), [
  *   { kind: "metric", key: "my loss", operator: "<=", value: 0.5 },

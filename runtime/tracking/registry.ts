@@ -9,14 +9,14 @@
  *
  * @module
  */
-import { artifactStep, readArtifact, sha256 } from "./artifacts.ts";
-import { readSignature, type Signature } from "./signature.ts";
-import type { Row, Step, Store } from "./store.ts";
-import { type By, getRun } from "./tracking.ts";
-import { findFiles, pathOfUri } from "./tracking_artifacts.ts";
-import { commit, invalid, missing, refuseIf, taken } from "./tracking_error.ts";
-import { checkAlias, checkModelName } from "./tracking_limits.ts";
-import { getLoggedModel } from "./tracking_logged_models.ts";
+import { artifactStep, readArtifact, sha256 } from "../artifacts.ts";
+import { readSignature, type Signature } from "../signature.ts";
+import type { Row, Step, Store } from "../store.ts";
+import { type By, getRun } from "./runs.ts";
+import { findFiles, pathOfUri } from "./artifacts.ts";
+import { commit, invalid, missing, refuseIf, taken } from "./error.ts";
+import { checkAlias, checkModelName } from "./limits.ts";
+import { getLoggedModel } from "./logged_models.ts";
 import {
   checkTag,
   deleteTagStep,
@@ -25,7 +25,7 @@ import {
   readTags,
   setTagSteps,
   type TagKind,
-} from "./tracking_tags.ts";
+} from "./tags.ts";
 
 /** Stages of MLflow 2, in their order. */
 export const stages = ["None", "Staging", "Production", "Archived"] as const;

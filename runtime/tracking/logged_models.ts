@@ -1,16 +1,9 @@
 /** Logged models: what a run made, before it is a version of a registered model. */
-import type { Row, Store } from "./store.ts";
-import { type By, getExperiment, type MetricPoint, toPoint } from "./tracking.ts";
-import { commit, invalid, missing } from "./tracking_error.ts";
-import { checkCount, checkKey, checkLength, limits } from "./tracking_limits.ts";
-import {
-  checkTag,
-  deleteTagStep,
-  type Pair,
-  pairRows,
-  readTags,
-  setTagSteps,
-} from "./tracking_tags.ts";
+import type { Row, Store } from "../store.ts";
+import { type By, getExperiment, type MetricPoint, toPoint } from "./runs.ts";
+import { commit, invalid, missing } from "./error.ts";
+import { checkCount, checkKey, checkLength, limits } from "./limits.ts";
+import { checkTag, deleteTagStep, type Pair, pairRows, readTags, setTagSteps } from "./tags.ts";
 
 /** How far a logged model is; the artifacts of one that is ready are all there. */
 export const loggedModelStatuses = ["PENDING", "READY", "UPLOAD_FAILED"] as const;

@@ -4,17 +4,10 @@
  *
  * @module
  */
-import type { Row, Step, Store } from "./store.ts";
-import { commit, invalid, missing, refusalSql, refuseIf, taken } from "./tracking_error.ts";
-import { checkCount, checkKey, checkLength, limits } from "./tracking_limits.ts";
-import {
-  checkTag,
-  deleteTagStep,
-  type Pair,
-  pairRows,
-  readTags,
-  setTagSteps,
-} from "./tracking_tags.ts";
+import type { Row, Step, Store } from "../store.ts";
+import { commit, invalid, missing, refusalSql, refuseIf, taken } from "./error.ts";
+import { checkCount, checkKey, checkLength, limits } from "./limits.ts";
+import { checkTag, deleteTagStep, type Pair, pairRows, readTags, setTagSteps } from "./tags.ts";
 
 /** Whether a thing is in use or was deleted; nothing deleted is ever erased. */
 export type Lifecycle = "active" | "deleted";

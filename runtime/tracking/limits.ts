@@ -1,5 +1,5 @@
 /** What names and values tracking takes: the limits of MLflow 3, so that data fits both. */
-import { invalid } from "./tracking_error.ts";
+import { invalid } from "./error.ts";
 
 /** Largest counts and lengths (characters). @see mlflow/utils/validation.py of MLflow 3.17 */
 export const limits = {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store.ts";
 import {
   type Batch,
   createExperiment,
@@ -15,7 +15,7 @@ import {
   moveRun,
   renameExperiment,
   updateRun,
-} from "../../runtime/tracking.ts";
+} from "../../../runtime/tracking/runs.ts";
 import {
   cleanPath,
   deleteArtifacts,
@@ -23,8 +23,8 @@ import {
   listArtifacts,
   pathOfUri,
   putArtifact,
-} from "../../runtime/tracking_artifacts.ts";
-import { TrackingError } from "../../runtime/tracking_error.ts";
+} from "../../../runtime/tracking/artifacts.ts";
+import { TrackingError } from "../../../runtime/tracking/error.ts";
 import {
   createModel,
   createVersion,
@@ -36,7 +36,7 @@ import {
   moveToStage,
   tagModel,
   versionByAlias,
-} from "../../runtime/tracking_registry.ts";
+} from "../../../runtime/tracking/registry.ts";
 import {
   experimentTarget,
   modelTarget,
@@ -45,8 +45,8 @@ import {
   search,
   type SearchTarget,
   versionTarget,
-} from "../../runtime/tracking_search.ts";
-import { buildTestModel, registerTestModel } from "../model_fixture.ts";
+} from "../../../runtime/tracking/search.ts";
+import { buildTestModel, registerTestModel } from "../../model_fixture.ts";
 
 const by = { by: "ada" };
 
@@ -677,14 +677,14 @@ Deno.test("tracking works over a store that another process holds", async () => 
     args: [
       "eval",
       `const { openStore } = await import(${
-        JSON.stringify(new URL("../../runtime/store.ts", import.meta.url).href)
+        JSON.stringify(new URL("../../../runtime/store.ts", import.meta.url).href)
       });
        const store = await openStore(${JSON.stringify(path)});
        console.log("ready");
        for await (const _ of Deno.stdin.readable) break;
        await store.close();`,
     ],
-    cwd: new URL("../..", import.meta.url),
+    cwd: new URL("../../..", import.meta.url),
     stdin: "piped",
     stdout: "piped",
   }).spawn();
