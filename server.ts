@@ -213,7 +213,10 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     async refresh() {
       await Promise.all([keys.refresh(), models.refresh()]);
     },
-    drain: () => void (isDraining = true),
+    drain() {
+      isDraining = true;
+      store.interruptReads("the server is ending");
+    },
     close: () => closing ??= closeAll(),
     async [Symbol.asyncDispose]() {
       await (closing ??= closeAll());

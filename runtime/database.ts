@@ -85,6 +85,8 @@ export class HeldDatabase implements Database {
   readonly #writer: DuckDBConnection;
   readonly #listeners = new Set<() => void>();
   readonly #columns = new Map<string, readonly string[]>();
+  /** Stops each read-only query that runs now. */
+  readonly #reads = new Set<(reason: string) => void>();
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -119,6 +121,11 @@ export class HeldDatabase implements Database {
     const due = migrations.filter((migration) => migration.version > version);
     if (due.length === 0) return;
     await this.transaction(due.flatMap(({ statements }) => statements.map((sql) => ({ sql }))));
+  }
+
+  /** Stops the read-only queries that run now, with a reason for those who wait for them. */
+  interruptReads(reason: string): void {
+    for (const stop of this.#reads) stop(reason);
   }
 
   onCommit(listener: () => void): void {
@@ -189,11 +196,13 @@ export class HeldDatabase implements Database {
   async queryReadOnly(sql: string, limits: ReadLimits = {}): Promise<ReadResult> {
     const { timeoutMs = 30_000, scope } = limits;
     const connection = await this.#instance.connect();
-    let isInterrupted = false;
-    const timer = setTimeout(() => {
-      isInterrupted = true;
+    let stopped: string | null = null;
+    const stop = (reason: string) => {
+      stopped = reason;
       connection.interrupt();
-    }, timeoutMs);
+    };
+    this.#reads.add(stop);
+    const timer = setTimeout(() => stop(`it ran longer than ${timeoutMs / 1000} s`), timeoutMs);
     try {
       await assertOneSelect(connection, sql);
       if (scope) await narrowViews(connection, scope);
@@ -201,9 +210,7 @@ export class HeldDatabase implements Database {
       return await this.#readBounded(await connection.stream(sql), limits);
     } catch (error) {
       if (error instanceof UsageError) throw error;
-      if (isInterrupted) {
-        throw new UsageError(`Cannot finish the query: it ran longer than ${timeoutMs / 1000} s`);
-      }
+      if (stopped !== null) throw new UsageError(`Cannot finish the query: ${stopped}`);
       const { message } = error as Error;
       if (/^out of memory/i.test(message)) {
         throw new UsageError(
@@ -214,6 +221,7 @@ export class HeldDatabase implements Database {
       throw new UsageError(`Cannot run the query: ${message}`, { cause: error });
     } finally {
       clearTimeout(timer);
+      this.#reads.delete(stop);
       connection.closeSync();
     }
   }

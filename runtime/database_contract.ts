@@ -37,6 +37,8 @@ export interface Database {
   queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult>;
   /** Runs all steps or none. */
   transaction(steps: readonly Step[]): Promise<void>;
+  /** Stops running read-only queries; a borrowed database has none of its own. */
+  interruptReads?(reason: string): void;
   close(): Promise<void>;
 }
 

@@ -30,6 +30,8 @@ export interface Store extends Database, AsyncDisposable {
   readonly isOwner: boolean;
   /** Calls `listener` after each committed write this process sees; gives a function that stops it. */
   onCommit(listener: () => void): () => void;
+  /** Stops the read-only queries that this process runs for others, with the reason they are given. */
+  interruptReads(reason: string): void;
 }
 
 /** How to open a store. */
@@ -136,6 +138,10 @@ class SharedStore implements Store {
   onCommit(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  interruptReads(reason: string): void {
+    this.#database?.interruptReads?.(reason);
   }
 
   async close(): Promise<void> {

@@ -479,6 +479,7 @@ Deno.test("openRun() writes a stage's row, metrics and findings in one transacti
     readColumns: (sql, params) => store.readColumns(sql, params),
     queryReadOnly: (sql, limits) => store.queryReadOnly(sql, limits),
     onCommit: (listener) => store.onCommit(listener),
+    interruptReads: (reason) => store.interruptReads(reason),
     close: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
     async transaction(steps) {

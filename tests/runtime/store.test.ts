@@ -224,3 +224,13 @@ Deno.test("queryReadOnly() shows one model version's rows alone when it has a sc
     assertEquals(await ask(drift, { model: "it's", version: 1 }), []);
     assertEquals(await ask(drift), ["a1", "a2", "b1"]);
   }));
+
+Deno.test("interruptReads() ends a running read-only query with its reason, and the store goes on", () =>
+  withFile(async (path) => {
+    await using store = await openStore(path);
+    const query = store.queryReadOnly("select count(*) from range(1000000) a, range(1000000) b");
+    const stop = setTimeout(() => store.interruptReads("the server is ending"), 100);
+    await assertRejects(() => query, UsageError, "Cannot finish the query: the server is ending");
+    clearTimeout(stop);
+    assertEquals((await store.queryReadOnly("select 1")).rows, [[1]]);
+  }));
