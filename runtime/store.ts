@@ -56,10 +56,33 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
       );
     });
   }
-  if (path !== ":memory:") await Deno.mkdir(dirname(path), { recursive: true });
+  if (path !== ":memory:") await createFile(path);
   const store = new SharedStore(path, options.publish !== false && path !== ":memory:");
   await store.connect();
   return store;
+}
+
+/**
+ * Makes a missing file whole before it has its name: DuckDB writes its headers one by one, and a
+ * process that is killed meanwhile would leave a file that nobody can open.
+ */
+async function createFile(path: string): Promise<void> {
+  if (await Deno.stat(path).then(() => true, () => false)) return;
+  await Deno.mkdir(dirname(path), { recursive: true });
+  const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.new`;
+  const database = await openDatabase(draft);
+  if (typeof database === "string") throw new Error(`Cannot create store "${path}": ${database}`);
+  await database.query("checkpoint");
+  await database.close();
+  try {
+    // Unlike a rename, a link never replaces the file that another process has just made.
+    await Deno.link(draft, path);
+  } catch (error) {
+    // Some file systems have no links: there a rename has to do.
+    if (!(error instanceof Deno.errors.AlreadyExists)) await Deno.rename(draft, path);
+  } finally {
+    await Deno.remove(draft).catch(() => {});
+  }
 }
 
 /** How long a process waits for an owner that is just starting or just leaving. */

@@ -16,6 +16,11 @@ Deno.test("openStore() creates folders, tables and views when the file is missin
     await using store = await openStore(path);
     assert(store.isOwner);
     assertEquals(await store.query("select * from models"), []);
+    const beside = [...Deno.readDirSync(path.slice(0, path.lastIndexOf("/")))].map((f) => f.name);
+    assertEquals(beside.filter((name) => !name.endsWith(".wal")).sort(), [
+      "store.duckdb",
+      "store.duckdb.owner.json",
+    ]);
   }));
 
 Deno.test("openStore() leaves nothing behind and explains when create is false", () =>
