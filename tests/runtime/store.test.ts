@@ -16,7 +16,8 @@ Deno.test("openStore() creates folders, tables and views when the file is missin
     await using store = await openStore(path);
     assert(store.isOwner);
     assertEquals(await store.query("select * from models"), []);
-    const beside = [...Deno.readDirSync(path.slice(0, path.lastIndexOf("/")))].map((f) => f.name);
+    const folder = await Array.fromAsync(Deno.readDir(path.slice(0, path.lastIndexOf("/"))));
+    const beside = folder.map(({ name }) => name);
     assertEquals(beside.filter((name) => !name.endsWith(".wal")).sort(), [
       "store.duckdb",
       "store.duckdb.owner.json",
