@@ -204,6 +204,11 @@ export function trainRows(
   return rows;
 }
 
+/** Gives the folds `[n]` with those of `held` counted as its first, so that an embargo surrounds all. */
+export function uniteFolds({ fold }: Assignment, held: readonly number[]): Assignment {
+  return { fold: fold.map((value) => held.includes(value) ? held[0] : value) };
+}
+
 /** Gives the rows of one fold, ascending. */
 export function heldOutRows({ fold: folds }: Assignment, fold: number): Int32Array {
   return Int32Array.from(folds.keys()).filter((row) => folds[row] === fold);

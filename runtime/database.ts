@@ -321,9 +321,7 @@ export class HeldDatabase implements Database {
 
   /** Columns of a table in order, none when it does not exist. */
   async #columnNames(schemaName: string, tableName: string): Promise<readonly string[]> {
-    const table = [schemaName, tableName].map((name) => `"${name.replaceAll('"', '""')}"`).join(
-      ".",
-    );
+    const table = quoteIdentifier(schemaName, tableName);
     const known = this.#columns.get(table);
     if (known) return known;
     try {

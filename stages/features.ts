@@ -1,6 +1,12 @@
 /** Gold: window features along the order, class ids, and the folds that evaluation must use. */
 import { z } from "zod";
-import { blockedFolds, groupFolds, stratifiedFolds, trainRows } from "../numeric/split.ts";
+import {
+  blockedFolds,
+  groupFolds,
+  stratifiedFolds,
+  trainRows,
+  uniteFolds,
+} from "../numeric/split.ts";
 import { windowNames, type WindowSpec, windowStatistics } from "../numeric/windows.ts";
 import type { Finding } from "../plugins/plugin.ts";
 import { sha256 } from "../runtime/artifacts.ts";
@@ -298,10 +304,9 @@ function leavesRows(
   },
   held: readonly number[],
 ): boolean {
-  // Held-out folds count as one, so that the embargo surrounds all of them.
-  const united = fold.map((value) => held.includes(value) ? held[0] : value);
+  const united = uniteFolds({ fold }, held);
   try {
-    trainRows({ fold: united }, held[0], { ...(groups ? { groups } : {}), order, embargo });
+    trainRows(united, held[0], { ...(groups ? { groups } : {}), order, embargo });
     return true;
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Matrix, matrix, takeRows } from "../numeric/matrix.ts";
-import { trainRows } from "../numeric/split.ts";
+import { trainRows, uniteFolds } from "../numeric/split.ts";
 import type { LabelledRows } from "../runtime/fit.ts";
 import { quoteIdentifier } from "../runtime/sql.ts";
 import type { Store } from "../runtime/store.ts";
@@ -94,10 +94,8 @@ export function takeLabelled({ X, y }: GoldRows, index: Int32Array): LabelledRow
 
 /** Rows that may train while these folds are held out, with the split's embargo. */
 export function rowsOutside(rows: GoldRows, gold: Gold, folds: readonly number[]): Int32Array {
-  // Held-out folds count as one, so that the embargo surrounds all of them.
-  const fold = rows.fold.map((value) => folds.includes(value) ? folds[0] : value);
   const { embargo } = gold.split;
-  return trainRows({ fold }, folds[0], {
+  return trainRows(uniteFolds(rows, folds), folds[0], {
     groups: rows.groups,
     ...(embargo > 0 ? { order: rows.order, embargo } : {}),
   });
