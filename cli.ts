@@ -109,14 +109,39 @@ const commands: Readonly<Record<string, Command>> = {
     options: {
       ...configOptions,
       csv: { type: "boolean", about: "print CSV" },
+      format: {
+        type: "string",
+        value: "FORM",
+        about: "table (default), json, ndjson, csv or arrow",
+      },
+      out: { type: "string", value: "FILE", about: "write to a file, whole or not at all" },
       limit: { type: "string", value: "N", about: "most rows; default 1000" },
     },
     examples: [
       'deno task sql "select endpoint, status_code, count(*) from requests group by all"',
       'deno task sql "from models" --json',
+      'deno task sql "from inferences" --format arrow --limit 100000 --out inferences.arrows',
     ],
     positionals: [1, 1],
     load: () => import("./commands/sql.ts"),
+  },
+  labels: {
+    usage: 'deno task labels FILE | --sql "select …" [options]',
+    summary: "stores the truth about predictions from a table of request_id, row and label",
+    options: {
+      ...configOptions,
+      sql: { type: "string", value: "SELECT", about: "the labels, from the store itself" },
+      source: { type: "string", value: "NAME", about: "who or what knows, such as a lab" },
+      check: { type: "boolean", about: "say what would be stored, change nothing" },
+      "allow-missing": { type: "boolean", about: "leave out labels of what was never predicted" },
+      "allow-new-classes": { type: "boolean", about: "take classes that the model does not know" },
+    },
+    examples: [
+      "deno task labels cores.csv --source lab --check",
+      `deno task labels --sql "select request_id, row, 'shale' as label from inferences where slice = 'P-130'"`,
+    ],
+    positionals: [0, 1],
+    load: () => import("./commands/labels.ts"),
   },
   alerts: {
     usage: "deno task alerts [NAME…] [options]",
@@ -152,15 +177,25 @@ const commands: Readonly<Record<string, Command>> = {
     load: () => import("./commands/replay.ts"),
   },
   models: {
-    usage: "deno task models [list|show REF|history|promote REF ALIAS|rollback [ALIAS]] [options]",
-    summary: "shows versions and aliases, and moves aliases",
+    usage: "deno task models [list|show [REF]|card [REF]|compare CHAMPION CHALLENGER|history|" +
+      "at ALIAS TIME|approve REF|reject REF|promote REF ALIAS|rollback [ALIAS]|" +
+      "push REF --to ENV] [options]",
+    summary: "shows, compares, approves and promotes versions",
     options: {
       ...configOptions,
       reason: { type: "string", value: "TEXT", about: "why; kept in the history" },
+      force: { type: "boolean", about: "promote against the gates; needs --reason" },
+      to: { type: "string", value: "NAME", about: "environment to push to" },
+      alias: { type: "string", value: "NAME", about: "alias to promote to after the push" },
+      out: { type: "string", value: "FILE", about: "write the card to a file" },
     },
     examples: [
       "deno task models",
       "deno task models show production",
+      "deno task models promote challenger production",
+      "deno task models push 3 --to staging --alias production",
+      "deno task models at production 2026-03-31T12:00",
+      "deno task models compare production challenger",
       'deno task models rollback production --reason "worse on P-135"',
     ],
     positionals: [0, 3],
@@ -179,6 +214,8 @@ const commands: Readonly<Record<string, Command>> = {
       },
       "requests-per-minute": { type: "string", value: "N", about: "most requests; default any" },
       "rows-per-minute": { type: "string", value: "N", about: "most rows; default any" },
+      "requests-per-day": { type: "string", value: "N", about: "most requests; default any" },
+      "rows-per-day": { type: "string", value: "N", about: "most rows; default any" },
       grace: { type: "string", value: "TIME", about: "the old secret works on; default 24h" },
       reason: { type: "string", value: "TEXT", about: "why; kept in the history" },
     },
@@ -189,6 +226,65 @@ const commands: Readonly<Record<string, Command>> = {
     ],
     positionals: [0, 2],
     load: () => import("./commands/keys.ts"),
+  },
+  audit: {
+    usage: "deno task audit [list|verify] [options]",
+    summary: "shows who changed what, and checks that nobody changed the log",
+    options: {
+      ...configOptions,
+      limit: { type: "string", value: "N", about: "most entries, the newest; default 50" },
+      head: { type: "string", value: "HASH", about: "a head printed before; must be on the chain" },
+    },
+    examples: ["deno task audit", "deno task audit verify --head HASH"],
+    positionals: [0, 2],
+    load: () => import("./commands/audit.ts"),
+  },
+  retention: {
+    usage: "deno task retention [options]",
+    summary: "takes away what section retention of the config no longer keeps",
+    options: {
+      ...configOptions,
+      check: { type: "boolean", about: "say what would go, change nothing" },
+    },
+    examples: [
+      "deno task retention --check --set retention.maxAgeDays=90",
+      "deno task retention --env production",
+    ],
+    positionals: [0, 0],
+    load: () => import("./commands/retention.ts"),
+  },
+  webhooks: {
+    usage: "deno task webhooks [list|create NAME|update NAME|delete NAME|deliver|deliveries|" +
+      "replay ID|test NAME] [options]",
+    summary: "tells others what changes in the registry, and shows what they were told",
+    options: {
+      ...configOptions,
+      url: { type: "string", value: "URL", about: "where to POST, http or https" },
+      event: {
+        type: "string",
+        value: "EVENT",
+        multiple: true,
+        about: "what to tell, such as model_version.created; may stand more than once",
+      },
+      description: { type: "string", value: "TEXT", about: "what it is for" },
+      "secret-env": {
+        type: "string",
+        value: "NAME",
+        about: "variable GEOPHONE_… with the secret; default a new one, printed once",
+      },
+      unsigned: { type: "boolean", about: "without a secret and signature" },
+      "allow-local": { type: "boolean", about: "may lead to private and loopback addresses" },
+      status: { type: "string", value: "STATUS", about: "active or disabled" },
+      state: { type: "string", value: "STATE", about: "pending, delivered, dead or dropped" },
+      limit: { type: "string", value: "N", about: "most deliveries, the newest; default 50" },
+    },
+    examples: [
+      "deno task webhooks create chat --url https://example.com/hook --event model_version.created",
+      "deno task webhooks deliveries --state dead",
+      "deno task webhooks deliver",
+    ],
+    positionals: [0, 2],
+    load: () => import("./commands/webhooks.ts"),
   },
   plugins: {
     usage: "deno task plugins [KIND] [options]",

@@ -10,6 +10,8 @@ import { JudgingParams } from "./judges/judging.ts";
 import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
 import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
+import type { GateParams } from "./runtime/gate_params.ts";
+import { RetentionParams } from "./runtime/retention.ts";
 import { checkStages, openRun, type Reporter, type Run, type Selection } from "./runtime/runner.ts";
 import { describeError, UsageError } from "./runtime/errors.ts";
 import { openStore, type Store } from "./runtime/store.ts";
@@ -30,6 +32,8 @@ export interface ProjectOptions extends ConfigOptions {
   readonly store?: string;
   /** Leaves no trace: a store whose file is not there yet is an empty one in memory. */
   readonly isTrial?: boolean;
+  /** Whether the store's file is held by a thread of its own, as a server wants it; default false. */
+  readonly thread?: boolean;
   /** Whether the store's file may be created; default true. */
   readonly create?: boolean;
 }
@@ -53,10 +57,11 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The sections a config may have: one per stage, and the server's. */
+/** The sections a config may have: one per stage, the server's, and what is kept for how long. */
 export const sections = {
   ...Object.fromEntries(stages.map((stage) => [stage.name, stage.params])),
   serving: ServingParams.prefault({}),
+  retention: RetentionParams.prefault({}),
 };
 
 /**
@@ -87,6 +92,7 @@ export async function openProject(options: ProjectOptions = {}): Promise<Project
     !await Deno.stat(config.store).then(() => true, () => false);
   const store = await openStore(isMissing ? ":memory:" : config.store, {
     create: options.create ?? true,
+    thread: options.thread ?? false,
   });
   let app: Promise<GeophoneApp> | undefined;
   const request = async (path: string, init?: RequestInit) => {
@@ -136,6 +142,8 @@ export async function openApp(
     model: config.name,
     aliases: ["production", deployedAlias(config)],
     serving: config.sections.serving as ServingParams,
+    gates: config.sections.release as GateParams,
+    environment: config.environment,
   });
 }
 

@@ -6,35 +6,50 @@
  */
 import { Hono } from "hono";
 import { ApiKeys, hasApiKeys } from "./runtime/api_keys.ts";
-import { describeError } from "./runtime/errors.ts";
+import { GateParams } from "./runtime/gate_params.ts";
 import { InferenceLog } from "./runtime/inference_log.ts";
+import { Logger } from "./runtime/logger.ts";
+import { describeRecovery } from "./runtime/journal_recovery.ts";
+import { RetentionParams } from "./runtime/retention.ts";
+import { RetentionSchedule } from "./runtime/retention_schedule.ts";
 import type { Store } from "./runtime/store.ts";
+import { WebhookDispatcher } from "./runtime/webhook_dispatcher.ts";
 import { Access, API_KEY_VARIABLE, checkHost } from "./serving/access.ts";
+import { DailyUse } from "./serving/daily_use.ts";
 import { Exchanges, type Handler, type RouteOptions } from "./serving/exchange.ts";
 import { HttpError } from "./serving/http_error.ts";
+import { LogHealth } from "./serving/log_health.ts";
 import { Metrics } from "./serving/metrics.ts";
 import { addMlflowRoutes } from "./serving/mlflow/mod.ts";
-import { Models } from "./serving/models.ts";
+import { ModelCatalog } from "./serving/model_catalog.ts";
 import { describeApi } from "./serving/openapi.ts";
 import { ServingParams } from "./serving/params.ts";
 import { PredictionPath } from "./serving/prediction.ts";
 import { RateLimiter } from "./serving/rate_limit.ts";
+import { Recording } from "./serving/recording.ts";
 import { RequestIds } from "./serving/request_ids.ts";
+import { RequestLog } from "./serving/request_log.ts";
+import { docs } from "./serving/routes/docs.ts";
 import {
   health,
   type InfoDeps,
-  listModels,
   modelInfo,
   ready,
   renderMetrics,
   root,
 } from "./serving/routes/info.ts";
+import { addBatchRoutes } from "./serving/routes/batch.ts";
 import { labels } from "./serving/routes/labels.ts";
 import { addOipRoutes } from "./serving/routes/oip.ts";
 import { predict } from "./serving/routes/predict.ts";
+import { addRegistryRoutes } from "./serving/routes/registry.ts";
 import { addScoringRoutes } from "./serving/routes/scoring.ts";
 import { sql } from "./serving/routes/sql.ts";
 import { addStreamRoute } from "./serving/routes/stream.ts";
+import { addTrafficRoutes } from "./serving/routes/traffic.ts";
+import { Statistics } from "./serving/statistics.ts";
+import { PredictionCache } from "./serving/traffic/cache.ts";
+import { Traffic } from "./serving/traffic/traffic.ts";
 
 export { ServingParams };
 
@@ -48,10 +63,18 @@ export interface AppDeps {
   readonly aliases?: readonly string[];
   /** Parameters as a config gives them; what is left out has its default. */
   readonly serving?: Partial<ServingParams>;
+  /** What a promotion by a client must show, as section `release` of a config; default its defaults. */
+  readonly gates?: GateParams;
+  /** What goes while {@linkcode serve} runs, as section `retention` of a config; default nothing. */
+  readonly retention?: RetentionParams;
+  /** Environment that stands in promotions and model cards; default `dev`. */
+  readonly environment?: string;
   /** A key with every right beside those of the store; without any, whoever reaches the server may call. */
   readonly apiKey?: string;
   /** Writes nothing to the terminal; default false. */
   readonly quiet?: boolean;
+  /** Hears of what happens; default one that says what goes wrong, as `serving.log` wants it. */
+  readonly logger?: Logger;
 }
 
 /** A server without a port. */
@@ -63,6 +86,8 @@ export interface GeophoneApp extends AsyncDisposable {
   /** Whether a model is loaded and the server is not about to end. */
   readonly ready: boolean;
   readonly params: ServingParams;
+  /** Routes of this server's own, such as `POST /predict`, in Hono's form; `ALL` takes any method. */
+  readonly routes: readonly string[];
   /** Looks at the aliases and the keys now instead of within the next second. */
   refresh(): Promise<void>;
   /** Turns {@linkcode ready} off while requests are still answered. */
@@ -92,76 +117,100 @@ export interface GeophoneApp extends AsyncDisposable {
 export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   const { store, model } = deps;
   const params = ServingParams.parse(deps.serving ?? {});
-  const say = deps.quiet ? () => {} : writeError;
+  const logger = deps.logger ?? makeLogger(deps, params, "warning");
   const keys = await ApiKeys.open(store);
-  const log = new InferenceLog(store, {
+  const log = await InferenceLog.open(store, {
     durability: params.durability,
-    maxRows: params.queueRows,
-    onError: (error) => say(error.message),
+    maxRows: params.logRows,
+    onError: (error) => logHealth.failed(error),
   });
+  const logHealth = new LogHealth(logger, () => log.stats);
   const access = new Access({ keys, host: params.host, apiKey: deps.apiKey });
   const preference = ["production", ...(deps.aliases ?? ["challenger"])];
-  const models: Models = await Models.open(store, {
-    model,
+  const statistics = new Statistics();
+  const models: ModelCatalog = await ModelCatalog.open(store, {
+    models: [model, ...params.models],
     preference: [...new Set(preference)],
     maxBatchRows: params.maxBatchRows,
     queueRows: params.queueRows,
-    onRun: (rows) => metrics.countRun(rows),
+    cache: params.cache && new PredictionCache(params.cache),
+    onEvent({ kind, message, ...about }) {
+      logger[kind === "model_load_failed" ? "error" : "info"](kind, message, about);
+    },
+    onRun(run, version) {
+      metrics.countRun(run, version);
+      statistics.of({ version }).countRun(run);
+    },
   });
   let isDraining = false;
-  const isReady = () => models.default !== null && !isDraining;
-  const metrics = new Metrics({ log, aliases: () => models.aliases, isReady });
-  const exchanges = new Exchanges({
+  const isReady = () => models.main.default !== null && !isDraining;
+  const limiter = new RateLimiter({
+    onLimited: (key) => metrics.countLimited(key),
+    daily: await DailyUse.open(store),
+  });
+  const metrics: Metrics = new Metrics({
+    log,
+    statistics,
+    storePath: store.path,
+    aliases: () => models.main.aliases,
+    queued: () => models.queued,
+    quotas: () => limiter.uses(keys.current()),
+    openRequests: () => exchanges.openCount,
+    isReady,
+  });
+  const traffic = await Traffic.open({
+    store,
+    models: models.main,
+    params: params.traffic,
+    metrics: metrics.traffic,
+    onEvent: (text) => logger.warn("traffic", text, { model }),
+  });
+  const exchanges: Exchanges = new Exchanges({
     log,
     metrics,
     ids: new RequestIds(store),
     access,
     model,
-    limiter: new RateLimiter({ onLimited: (key) => metrics.countLimited(key) }),
+    limiter,
+    recording: new Recording(params.recording),
     timeoutMs: params.requestTimeoutMs,
-    onError: (requestId, error) => say(`Request "${requestId}" failed: ${describeError(error)}`),
+    requestLog: new RequestLog(logger, { isAccessLog: params.accessLog }),
   });
 
   const hono = new Hono();
+  const routes: string[] = [];
   const info: InfoDeps = { store, models, log, metrics, model, isDraining: () => isDraining };
   const isProbe = { isLogged: false, isOpen: true };
-  const path = new PredictionPath({ models, log, metrics, maxBatchRows: params.maxBatchRows });
+  const path = new PredictionPath({ models, log, metrics, statistics, traffic });
   const viewer = { role: "viewer" } as const;
   const predictor = { role: "predictor" } as const;
   addRoute("POST", "/predict", predict({ path, ...params }), predictor);
-  addRoute(
-    "POST",
-    "/batch_predict",
-    predict({
-      path,
-      maxBodyBytes: params.maxBatchPredictBytes,
-      maxRows: params.maxBatchPredictRows,
-      isBatch: true,
-    }),
-    predictor,
-  );
+  const jobs = addBatchRoutes(addRoute, { params, models, path, exchanges, access, log });
   addRoute("GET", "/", root(info), viewer);
   addRoute("GET", "/health", health(), isProbe);
   addRoute("GET", "/ready", ready(info), isProbe);
   addRoute("GET", "/metrics", renderMetrics(info), { ...viewer, isLogged: false });
   addRoute("GET", "/model_info", modelInfo(info), viewer);
-  addRoute("GET", "/models", listModels(info), viewer);
+  const gates = deps.gates ?? GateParams.parse({});
+  addRegistryRoutes(addRoute, { store, models, gates, environment: deps.environment ?? "dev" });
   addRoute("POST", "/sql", sql({ store, access }), { role: "operator" });
   addRoute("POST", "/labels", labels({ store, maxBodyBytes: params.maxBodyBytes }), predictor);
-  const protocol = { ...params, store, models, model, path, exchanges, ready: ready(info) };
+  const protocol = { ...params, store, models, path, exchanges, ready: ready(info) };
   addOipRoutes(addRoute, protocol);
   addScoringRoutes(addRoute, protocol);
   addStreamRoute(addRoute, protocol);
+  addTrafficRoutes(addRoute, { store, models, traffic });
+  const describe = () =>
+    describeApi(models.main.default?.model.signature ?? null, {
+      maxRows: params.maxRows,
+      maxBatchPredictRows: params.maxBatchPredictRows,
+      needsKey: access.needsKey,
+    });
   addRoute("GET", "/openapi.json", () => ({
     status: 200,
-    body: JSON.stringify(
-      describeApi(models.default?.model.signature ?? null, {
-        maxRows: params.maxRows,
-        maxBatchPredictRows: params.maxBatchPredictRows,
-        needsKey: access.needsKey,
-      }),
-    ),
+    body: JSON.stringify(describe()),
   }), viewer);
+  addRoute("GET", "/docs", docs(describe), viewer);
   addMlflowRoutes(hono, exchanges, { store, access });
   hono.notFound((c) =>
     exchanges.refuse(
@@ -177,6 +226,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     handler: Handler,
     options: RouteOptions = {},
   ): void {
+    routes.push(`${method} ${path}`);
     const answer = exchanges.route(path, handler, options);
     if (method === "ALL") return void hono.all(path, (c) => answer(c.req.raw));
     hono.on(method, path, (c) => answer(c.req.raw));
@@ -195,11 +245,15 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   let closing: Promise<void> | undefined;
   async function closeAll(): Promise<void> {
     isDraining = true;
+    await jobs.close();
     try {
       await log.close();
     } finally {
       keys[Symbol.dispose]();
+      logHealth[Symbol.dispose]();
+      metrics[Symbol.dispose]();
       exchanges.close();
+      await traffic?.close();
       await models.close();
     }
   }
@@ -210,11 +264,15 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
       return isReady();
     },
     params,
+    routes,
     async refresh() {
       await Promise.all([keys.refresh(), models.refresh()]);
+      await traffic?.refresh();
     },
     drain() {
+      if (!isDraining) logger.info("draining", "Answering the requests at hand, and no others");
       isDraining = true;
+      void jobs.close();
       store.interruptReads("the server is ending");
     },
     close: () => closing ??= closeAll(),
@@ -244,9 +302,11 @@ export interface Served {
  */
 export async function serve(deps: AppDeps): Promise<Served> {
   const apiKey = deps.apiKey ?? readKey();
-  const { host, port, requestTimeoutMs } = ServingParams.parse(deps.serving ?? {});
+  const params = ServingParams.parse(deps.serving ?? {});
+  const { host, port, requestTimeoutMs } = params;
+  const logger = deps.logger ?? makeLogger(deps, params, "info");
   checkHost(host, apiKey !== undefined || await hasApiKeys(deps.store));
-  const app = await createApp({ ...deps, ...(apiKey ? { apiKey } : {}) });
+  const app = await createApp({ ...deps, logger, ...(apiKey ? { apiKey } : {}) });
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
     server = Deno.serve(
@@ -261,6 +321,17 @@ export async function serve(deps: AppDeps): Promise<Served> {
       { cause: error },
     );
   }
+  for (const found of deps.store.recoveries) logger.warn("recovery", describeRecovery(found));
+  const retention = RetentionSchedule.start(
+    deps.store,
+    deps.retention ?? RetentionParams.parse({}),
+    {
+      onEvent: (text) => logger.info("retention", text),
+    },
+  );
+  const webhooks = WebhookDispatcher.start(deps.store, {
+    onError: (text) => logger.warn("webhook", text),
+  });
   const ended = Promise.withResolvers<void>();
   let isEnding = false;
   const end = async () => {
@@ -273,7 +344,9 @@ export async function serve(deps: AppDeps): Promise<Served> {
     try {
       // A client that never ends its request must not keep the process; the log is written all the same.
       await Promise.race([server.shutdown(), timeout.promise]);
+      await Promise.all([webhooks.close(), retention.close()]);
       await app.close();
+      logger.info("ended", "The server has ended");
       ended.resolve();
     } catch (error) {
       ended.reject(error);
@@ -284,7 +357,7 @@ export async function serve(deps: AppDeps): Promise<Served> {
   };
   for (const signal of signals) Deno.addSignalListener(signal, end);
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${server.addr.port}`;
-  if (!deps.quiet) writeError(`Serving "${deps.model}" on ${url}`);
+  logger.info("listening", `Serving "${deps.model}" on ${url}`, { model: deps.model, url });
   return { app, url, shutdown: end, finished: ended.promise };
 }
 
@@ -302,6 +375,11 @@ function readKey(): string | undefined {
   }
 }
 
-function writeError(line: string): void {
-  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+/** The log of a server; an app in the process of another says only what goes wrong. */
+function makeLogger(
+  { quiet = false }: AppDeps,
+  { log }: ServingParams,
+  least: "info" | "warning",
+): Logger {
+  return new Logger({ format: quiet ? "off" : log, least });
 }

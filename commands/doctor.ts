@@ -1,12 +1,16 @@
 /** `deno task doctor`. */
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Arguments } from "./arguments.ts";
 import { judges } from "../judges/mod.ts";
 import { openPlugins, sections } from "../run.ts";
 import { type Config, loadConfig } from "../runtime/config.ts";
 import { describeError } from "../runtime/errors.ts";
+import { describeRecovery, listJournals } from "../runtime/journal_recovery.ts";
 import { currentVersion, loadModel, resolveVersion } from "../runtime/model_registry.ts";
 import { Predictor } from "../runtime/predictor.ts";
 import { openStore } from "../runtime/store.ts";
+import { walPath } from "../runtime/store_file.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
 import { projectOptions } from "./options.ts";
 
@@ -23,7 +27,7 @@ const TESTED_DENO = "2.9.6";
 /** Looks at everything a run needs; 1 when something would fail. */
 export async function run(args: Arguments): Promise<number> {
   const results: Check[] = [];
-  const look = async (check: string, action: () => Promise<Omit<Check, "check">>) => {
+  const look: Look = async (check, action) => {
     try {
       results.push({ check, ...await action() });
     } catch (error) {
@@ -67,10 +71,37 @@ export async function run(args: Arguments): Promise<number> {
   return results.some(({ state }) => state === "FAIL") ? 1 : 0;
 }
 
-async function lookAtStore(
-  config: Config,
-  look: (check: string, action: () => Promise<Omit<Check, "check">>) => Promise<void>,
-): Promise<void> {
+type Look = (check: string, action: () => Promise<Omit<Check, "check">>) => Promise<void>;
+
+/** Less than this is soon full: the log before a checkpoint alone may take a tenth of it. */
+const LOW_DISK_BYTES = 2 ** 30;
+
+/** Looks at the disk and the files beside the store before that is opened, which changes them. */
+async function lookAtFiles(path: string, look: Look): Promise<void> {
+  await look("disk", async () => {
+    const { bavail, bsize } = await statfs(dirname(path));
+    const free = bavail * bsize;
+    const wal = await Deno.stat(walPath(path)).then(({ size }) => size, () => 0);
+    return {
+      state: free < LOW_DISK_BYTES ? "note" : "ok",
+      detail: `${mebibytes(free)} free, write-ahead log ${mebibytes(wal)}`,
+    };
+  });
+  await look("journals", async () => {
+    const files = await listJournals(path);
+    return {
+      state: files.some(({ state }) => state !== "in use") ? "note" : "ok",
+      detail: files.map(({ name, bytes, state }) => `${name} (${state}, ${mebibytes(bytes)})`)
+        .join(", ") || "none is left behind",
+    };
+  });
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
+async function lookAtStore(config: Config, look: Look): Promise<void> {
   const isThere = await Deno.stat(config.store).then(() => true, () => false);
   if (!isThere) {
     return await look("store", () =>
@@ -79,15 +110,20 @@ async function lookAtStore(
         detail: `${config.store} is not there yet: run "deno task pipeline"`,
       }));
   }
+  await lookAtFiles(config.store, look);
   await look("store", async () => {
     await using store = await openStore(config.store, { publish: false });
+    const recovered = store.recoveries.map(describeRecovery);
     const [{ version }] = await store.query("select version() as version");
     const [{ requests }] = await store.query("select count(*) as requests from requests");
     return {
-      state: "ok",
-      detail: `DuckDB ${version}, ${requests} requests logged, ${
-        store.isOwner ? "free" : "held by a running process that shares it"
-      }`,
+      state: recovered.length === 0 ? "ok" : "note",
+      detail: [
+        `DuckDB ${version}, ${requests} requests logged, ${
+          store.isOwner ? "free" : "held by a running process that shares it"
+        }`,
+        ...recovered,
+      ].join("; "),
     };
   });
   await look("model", async () => {

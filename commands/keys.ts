@@ -50,8 +50,16 @@ interface Action {
   handle(store: Store, args: Arguments, reference: string): Promise<void>;
 }
 
+/** Limits that a key may be made with. */
+const limitOptions = [
+  "requests-per-minute",
+  "rows-per-minute",
+  "requests-per-day",
+  "rows-per-day",
+] as const;
+
 /** Options that not every action takes. */
-const ownOptions = ["role", "expires", "rows-per-minute", "requests-per-minute", "grace", "reason"];
+const ownOptions = ["role", "expires", ...limitOptions, "grace", "reason"];
 
 const actions: Readonly<Record<string, Action>> = {
   list: {
@@ -59,15 +67,15 @@ const actions: Readonly<Record<string, Action>> = {
     options: [],
     async handle(store, { options }) {
       const rows = await store.query(
-        `select name, key_id, role, state, requests_per_minute, rows_per_minute, created_at, created_by,
-           expires_at from api_keys order by name, created_at`,
+        `select name, key_id, role, state, requests_per_minute, rows_per_minute, requests_per_day,
+           rows_per_day, created_at, created_by, expires_at from api_keys order by name, created_at`,
       );
       printRows(rows, options.json === true);
     },
   },
   create: {
     positionals: ["NAME"],
-    options: ["role", "expires", "rows-per-minute", "requests-per-minute", "reason"],
+    options: ["role", "expires", ...limitOptions, "reason"],
     async handle(store, { options }, name) {
       const lifetimeMs = readDuration("expires", options.expires);
       if (lifetimeMs === 0) {
@@ -78,6 +86,8 @@ const actions: Readonly<Record<string, Action>> = {
         role: readRole(options.role),
         requestsPerMinute: readLimit("requests-per-minute", options),
         rowsPerMinute: readLimit("rows-per-minute", options),
+        requestsPerDay: readLimit("requests-per-day", options),
+        rowsPerDay: readLimit("rows-per-day", options),
         ...(lifetimeMs === undefined ? {} : { lifetimeMs }),
         ...readReason(options),
       });
@@ -147,7 +157,10 @@ function readRole(value: unknown): Role {
   return checkName("role", role, roles);
 }
 
-function readLimit(name: string, options: Arguments["options"]): number | null {
+function readLimit(
+  name: typeof limitOptions[number],
+  options: Arguments["options"],
+): number | null {
   return options[name] === undefined ? null : readNumber(name, options[name]);
 }
 

@@ -4,7 +4,7 @@ import { openProject } from "../run.ts";
 import { loadModel } from "../runtime/model_registry.ts";
 import { predictFile } from "../runtime/predict_file.ts";
 import { Predictor } from "../runtime/predictor.ts";
-import { formatCount, print } from "../runtime/terminal.ts";
+import { createProgressLine, formatCount, print } from "../runtime/terminal.ts";
 import { chooseVersion, projectOptions } from "./options.ts";
 
 /** Predicts a table and writes it with the answers. */
@@ -18,13 +18,17 @@ export async function run(args: Arguments): Promise<void> {
     readonly group: string;
     readonly features: unknown;
   };
+  using line = createProgressLine();
   try {
     const { rows, missing, counts, findings } = await predictFile(predictor, input, output, {
       plugins,
       signal: args.signal,
       aliases: readAliases(features),
       ...(group.startsWith("_") ? {} : { group }),
+      onProgress: ({ rows, predicted }) =>
+        line.show(`${formatCount(predicted)} of ${formatCount(rows)} rows predicted`),
     });
+    line[Symbol.dispose]();
     if (args.options.json === true) {
       return print(
         JSON.stringify({ output, rows, missing, counts, findings, version: version.version }),

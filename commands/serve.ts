@@ -2,14 +2,16 @@
 import type { Arguments } from "./arguments.ts";
 import { deployedAlias, openProject } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
+import type { RetentionParams } from "../runtime/retention.ts";
 import { print } from "../runtime/terminal.ts";
 import { serve } from "../server.ts";
 import type { ServingParams } from "../serving/params.ts";
+import { gateParams } from "./models/action.ts";
 import { chooseVersion, projectOptions, readNumber, readText } from "./options.ts";
 
 /** Serves until a signal arrives, then drains. */
 export async function run(args: Arguments): Promise<void> {
-  await using project = await openProject({ ...projectOptions(args), create: false });
+  await using project = await openProject({ ...projectOptions(args), create: false, thread: true });
   const { config, store } = project;
   const serving = config.sections.serving as ServingParams;
   const host = readText(args.options.host);
@@ -19,6 +21,9 @@ export async function run(args: Arguments): Promise<void> {
     store,
     model: config.name,
     aliases: ["production", deployedAlias(config)],
+    gates: gateParams(config),
+    environment: config.environment,
+    retention: config.sections.retention as RetentionParams,
     serving: {
       ...serving,
       ...(host === undefined ? {} : { host }),

@@ -8,6 +8,7 @@ import { z } from "zod";
 import type { ClassProfile, Inference, Plugin, Verdict } from "../plugins/plugin.ts";
 import { describeError } from "../runtime/errors.ts";
 import type { Store } from "../runtime/store.ts";
+import { type Attributes, failSpan, inSpan } from "../runtime/tracing.ts";
 import { sampledCondition } from "./sampling.ts";
 
 /** Section `judging` of a config. */
@@ -108,7 +109,7 @@ async function judgeWith(
   for (const inference of chosen) {
     if (signal.aborted || Date.now() > deadline) break;
     const start = performance.now();
-    const verdict = await ask(judge, inference, { profiles, signal });
+    const verdict = await askTraced(judge, inference, { profiles, signal });
     // What a cancelled call answers is no failure of the judge.
     if (signal.aborted && verdict.status === "error") break;
     if (verdict.status === "scored") scores.push(verdict.score);
@@ -145,6 +146,42 @@ async function probe(judge: Plugin<"judge">, signal: AbortSignal) {
   } catch (error) {
     return { ready: false, detail: `its probe failed: ${describeError(error)}` };
   }
+}
+
+/** Asks a judge in a span of its own, which names the request that it judges. */
+async function askTraced(
+  judge: Plugin<"judge">,
+  inference: Inference,
+  context: Parameters<Plugin<"judge">["judge"]>[1],
+): Promise<Verdict> {
+  const attributes = {
+    "gen_ai.evaluation.name": judge.name,
+    "geophone.judge_version": judge.version,
+    "geophone.request_id": inference.requestId,
+    "geophone.row": inference.row,
+    "geophone.model": inference.model,
+    "geophone.version": inference.version,
+  };
+  return await inSpan(`judge ${judge.name}`, attributes, async (span) => {
+    const verdict = await ask(judge, inference, context);
+    span?.setAttributes(describeVerdict(verdict));
+    if (span !== null && verdict.status === "error") failSpan(span, verdict.message);
+    return verdict;
+  });
+}
+
+/** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/ */
+function describeVerdict(verdict: Verdict): Attributes {
+  if (verdict.status !== "scored") {
+    return { "geophone.verdict": verdict.status, "geophone.verdict_kind": verdict.kind };
+  }
+  const { status, score, tokensIn, tokensOut } = verdict;
+  return {
+    "geophone.verdict": status,
+    "gen_ai.evaluation.score.value": score,
+    ...(tokensIn === undefined ? {} : { "gen_ai.usage.input_tokens": tokensIn }),
+    ...(tokensOut === undefined ? {} : { "gen_ai.usage.output_tokens": tokensOut }),
+  };
 }
 
 /** Asks a judge of whatever origin: what breaks the contract is an error of kind `judge`. */

@@ -9,9 +9,10 @@
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
+import { recordSteps } from "./audit.ts";
 import { suggest, UsageError } from "./errors.ts";
 import { userName } from "./model_registry.ts";
-import type { Store } from "./store.ts";
+import type { SqlValue, Store } from "./store.ts";
 
 /** Roles, the least first: each may do what those before it may. */
 export const roles = ["viewer", "predictor", "operator", "admin"] as const;
@@ -41,11 +42,21 @@ export const SECRET_BYTES = 24;
 /** How long the old secret works on after a rotation: 24 hours. */
 export const DEFAULT_GRACE_MS = 24 * 3_600_000;
 
-/** What a key may do at most, per minute; `null` is without limit. */
+/** What a key may do at most, in a minute and in a day of UTC; `null` is without limit. */
 export interface Limits {
   readonly requestsPerMinute: number | null;
   readonly rowsPerMinute: number | null;
+  readonly requestsPerDay: number | null;
+  readonly rowsPerDay: number | null;
 }
+
+/** The limits of a key that has none. */
+export const noLimits: Limits = {
+  requestsPerMinute: null,
+  rowsPerMinute: null,
+  requestsPerDay: null,
+  rowsPerDay: null,
+};
 
 /** A key, without its secret. */
 export interface ApiKey extends Limits {
@@ -114,6 +125,7 @@ export async function createApiKey(store: Store, entry: NewApiKey): Promise<Crea
   await store.transaction([
     insertKey(key, "where not exists (select 1 from core.api_keys where name = ?)", [name]),
     logStep(key, { action: "created", reason, endsAt: null }),
+    ...recordKey("created", { reason, where: "key_id = ?", params: [key.id] }),
   ]);
   const [found] = await store.query("select 1 from core.api_keys where key_id = ?", [key.id]);
   if (found) return describe(key);
@@ -156,8 +168,7 @@ export async function rotateApiKey(
   const key = makeKey({
     name: current.name,
     role: current.role,
-    requestsPerMinute: current.requests_per_minute,
-    rowsPerMinute: current.rows_per_minute,
+    ...readLimits(current),
     ...(lifetimeMs === null ? {} : { lifetimeMs }),
   });
   const endsAt = new Date(key.createdAt.getTime() + graceMs);
@@ -171,6 +182,7 @@ export async function rotateApiKey(
     ),
     logStep(key, { action: "rotated", reason, endsAt }, current.key_id),
     logStep(key, { action: "created", reason: `replaces ${current.key_id}`, endsAt: null }),
+    ...recordKey("rotated", { reason, where: "key_id = ?", params: [key.id] }),
   ]);
   const [found] = await store.query("select 1 from core.api_keys where key_id = ?", [key.id]);
   if (!found) {
@@ -193,13 +205,17 @@ export async function revokeApiKey(
   const ids = rows.filter((row) => row.state !== "revoked").map((row) => row.key_id);
   if (ids.length === 0) throw new UsageError(`Cannot revoke key "${reference}": it is already`);
   const now = new Date();
-  await store.transaction(ids.map((id) => ({
-    sql: `insert into core.api_key_log
-        (key_id, name, action, ends_at, reason, changed_by, changed_at)
-      select key_id, name, 'revoked', ?, ?, ?, ? from core.api_keys k where key_id = ? and not exists (
-        select 1 from core.api_key_log l where l.key_id = k.key_id and action = 'revoked')`,
-    params: [now, reason, userName(), now, id],
-  })));
+  const notRevoked = `key_id = ? and not exists (
+    select 1 from core.api_key_log l where l.key_id = k.key_id and action = 'revoked')`;
+  await store.transaction(ids.flatMap((id) => [
+    ...recordKey("revoked", { reason, where: notRevoked, params: [id] }),
+    {
+      sql: `insert into core.api_key_log
+          (key_id, name, action, ends_at, reason, changed_by, changed_at)
+        select key_id, name, 'revoked', ?, ?, ?, ? from core.api_keys k where ${notRevoked}`,
+      params: [now, reason, userName(), now, id],
+    },
+  ]));
   return ids;
 }
 
@@ -218,11 +234,22 @@ interface KeyRow extends Record<string, unknown> {
   readonly state: "active" | "rotated" | "expired" | "revoked";
   readonly requests_per_minute: number | null;
   readonly rows_per_minute: number | null;
+  readonly requests_per_day: number | null;
+  readonly rows_per_day: number | null;
   readonly created_at: string;
   readonly expires_at: string | null;
   /** As it was made, whatever came after. */
   readonly given_expires_at: string | null;
   readonly rotated_at: string | null;
+}
+
+function readLimits(row: KeyRow): Limits {
+  return {
+    requestsPerMinute: row.requests_per_minute,
+    rowsPerMinute: row.rows_per_minute,
+    requestsPerDay: row.requests_per_day,
+    rowsPerDay: row.rows_per_day,
+  };
 }
 
 async function findRows(store: Store, reference: string): Promise<KeyRow[]> {
@@ -254,11 +281,18 @@ interface FreshKey extends Limits {
 }
 
 function makeKey(entry: NewApiKey): FreshKey {
-  const { name, role, lifetimeMs, requestsPerMinute = null, rowsPerMinute = null } = entry;
-  for (const limit of [requestsPerMinute, rowsPerMinute]) {
+  const { name, role, lifetimeMs, ...given } = entry;
+  const { requestsPerMinute, rowsPerMinute, requestsPerDay, rowsPerDay } = {
+    ...noLimits,
+    ...given,
+  };
+  const limits = { requestsPerMinute, rowsPerMinute, requestsPerDay, rowsPerDay };
+  for (const [what, limit] of Object.entries(limits)) {
     if (limit === null || (Number.isInteger(limit) && limit > 0 && limit < 2 ** 31)) continue;
     throw new UsageError(
-      `Cannot limit key "${name}" to ${limit} a minute: it must be a positive integer`,
+      `Cannot limit key "${name}" to ${limit} a ${
+        what.endsWith("PerDay") ? "day" : "minute"
+      }: it must be a positive integer`,
     );
   }
   const id = `gp_${randomHex(6)}`;
@@ -268,8 +302,7 @@ function makeKey(entry: NewApiKey): FreshKey {
     name,
     role,
     secret: `${id}_${randomHex(SECRET_BYTES)}`,
-    requestsPerMinute,
-    rowsPerMinute,
+    ...limits,
     createdAt,
     expiresAt: lifetimeMs === undefined ? null : new Date(createdAt.getTime() + lifetimeMs),
   };
@@ -277,7 +310,10 @@ function makeKey(entry: NewApiKey): FreshKey {
 
 function insertKey(key: FreshKey, condition: string, params: readonly string[]) {
   return {
-    sql: `insert into core.api_keys select ?, ?, ?, ?, ?::integer, ?::integer, ?::timestamp, ?, ?
+    sql: `insert into core.api_keys
+        (key_id, name, role, secret_hash, requests_per_minute, rows_per_minute, requests_per_day,
+         rows_per_day, expires_at, created_at, created_by)
+      select ?, ?, ?, ?, ?::integer, ?::integer, ?::integer, ?::integer, ?::timestamp, ?, ?
       from (select 1) ${condition}`,
     params: [
       key.id,
@@ -286,6 +322,8 @@ function insertKey(key: FreshKey, condition: string, params: readonly string[]) 
       digest(key.secret).toHex(),
       key.requestsPerMinute,
       key.rowsPerMinute,
+      key.requestsPerDay,
+      key.rowsPerDay,
       key.expiresAt,
       key.createdAt,
       userName(),
@@ -310,6 +348,25 @@ function logStep(
       select ?, name, ?, ?::timestamp, ?, ?, ? from core.api_keys where key_id = ?`,
     params: [id, entry.action, entry.endsAt, entry.reason, userName(), key.createdAt, key.id],
   };
+}
+
+/** Records what happened to those keys that `where` finds. */
+function recordKey(
+  action: "created" | "rotated" | "revoked",
+  { reason, where, params }: {
+    readonly reason: string;
+    readonly where: string;
+    readonly params: readonly SqlValue[];
+  },
+) {
+  return recordSteps({
+    action: `api_key.${action}`,
+    by: userName(),
+    rows: `select name as subject, json_object('name', name, 'key_id', key_id, 'role', role,
+        'reason', ?::varchar) as details
+      from core.api_keys k where ${where}`,
+    params: [reason, ...params],
+  });
 }
 
 function describe({ id, name, role, secret, expiresAt }: FreshKey): CreatedApiKey {
@@ -365,6 +422,11 @@ export class ApiKeys implements Disposable {
     return this.#keys.size;
   }
 
+  /** Each key that callers may still have, with the secret that was given last. */
+  *current(): Generator<ApiKey> {
+    for (const { key } of this.#keys.values()) if (!key.isRotated && !key.isRevoked) yield key;
+  }
+
   /**
    * Gives the key of a secret, `null` when there is none; whether it still works is for the caller to
    * see. The hashes are compared in constant time.
@@ -394,8 +456,7 @@ export class ApiKeys implements Disposable {
         id: row.key_id,
         name: row.name,
         role: row.role,
-        requestsPerMinute: row.requests_per_minute,
-        rowsPerMinute: row.rows_per_minute,
+        ...readLimits(row),
         expiresAt: row.expires_at === null ? null : Date.parse(row.expires_at),
         isRotated: row.rotated_at !== null,
         isRevoked: row.state === "revoked",

@@ -5,9 +5,13 @@
  * @module
  */
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from "@duckdb/node-api";
+import type Bindings from "@duckdb/node-bindings";
+import { ChunkWriter } from "./chunk_writer.ts";
 import { UsageError } from "./errors.ts";
 import { migrations, SCHEMA_VERSION } from "./schema.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql.ts";
+import { decodeSteps, mergeAppends } from "./step_codec.ts";
+import { checkWal, explainOpenError, hasEnded, isCommitted, OpenedFile } from "./store_file.ts";
 import type {
   ColumnResult,
   ColumnValues,
@@ -27,13 +31,37 @@ const CHUNK_ROWS = 2048;
 /**
  * Opens the file at `path`, or gives the words that name the process holding it.
  *
- * @throws {Error} when the file is no DuckDB database or was written by a newer Geophone.
+ * @throws {Error} when the file or its write-ahead log is damaged, the file is no DuckDB database, or
+ * a newer Geophone wrote it.
  */
 export async function openDatabase(path: string): Promise<HeldDatabase | string> {
   const duckdb = await import("@duckdb/node-api");
+  const { default: bindings } = await import("@duckdb/node-bindings");
+  const opened = await openInstance(duckdb, path);
+  if (typeof opened === "string") return opened;
+  const database = new HeldDatabase({ duckdb, bindings }, path, opened);
+  try {
+    await database.migrate();
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  return database;
+}
+
+/** A file that DuckDB has opened: reads on one connection, writes on another. */
+interface Opened {
+  readonly instance: DuckDBInstance;
+  readonly reader: DuckDBConnection;
+  readonly writer: DuckDBConnection;
+  readonly file: OpenedFile;
+}
+
+async function openInstance(duckdb: DuckDB, path: string): Promise<Opened | string> {
+  if (path !== ":memory:") await checkWal(path);
   let instance: DuckDBInstance;
   try {
-    instance = await duckdb.DuckDBInstance.fromCache(path, {
+    instance = await duckdb.DuckDBInstance.create(path, {
       threads: "2",
       memory_limit: `${memoryLimitMiB()}MiB`,
     });
@@ -42,27 +70,13 @@ export async function openDatabase(path: string): Promise<HeldDatabase | string>
     if (/could not set lock|conflicting lock|being used by another process/i.test(message)) {
       return message.match(/held in (.*? \(PID \d+\))/)?.[1] ?? "another process";
     }
-    throw new Error(
-      `Cannot open store "${path}": ${message.split("\n")[0]}; ` +
-        "if the file is damaged, move it away and run the pipeline again",
-      { cause: error },
-    );
+    throw new Error(explainOpenError(path, message), { cause: error });
   }
-  const database = new HeldDatabase(
-    duckdb,
-    instance,
-    await instance.connect(),
-    await instance.connect(),
-  );
-  try {
-    await database.migrate(path);
-    // Timestamps are UTC without a zone; now() in a query must mean the same.
-    await database.query("set global TimeZone = 'UTC'");
-  } catch (error) {
-    await database.close();
-    throw error;
-  }
-  return database;
+  const reader = await instance.connect();
+  const writer = await instance.connect();
+  // Timestamps are UTC without a zone; now() in a query must mean the same.
+  await writer.run("set global TimeZone = 'UTC'");
+  return { instance, reader, writer, file: await OpenedFile.at(path) };
 }
 
 /** A query may use a quarter of the machine, between half a gibibyte and eight. */
@@ -78,11 +92,15 @@ function memoryLimitMiB(): number {
 
 /** A database this process holds: reads on one connection, writes in order on another. */
 export class HeldDatabase implements Database {
-  readonly isHeld = true;
   readonly #duckdb: DuckDB;
-  readonly #instance: DuckDBInstance;
-  readonly #reader: DuckDBConnection;
-  readonly #writer: DuckDBConnection;
+  readonly #chunks: ChunkWriter;
+  readonly #path: string;
+  #opened: Opened;
+  /** Whether DuckDB has given the database up: the next call opens it anew. */
+  #isEnded = false;
+  #isReleased = false;
+  /** Calls of readers that are with DuckDB now. */
+  readonly #reading = new Set<Promise<unknown>>();
   readonly #listeners = new Set<() => void>();
   readonly #columns = new Map<string, readonly string[]>();
   /** Stops each read-only query that runs now. */
@@ -90,15 +108,14 @@ export class HeldDatabase implements Database {
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor(
-    duckdb: DuckDB,
-    instance: DuckDBInstance,
-    reader: DuckDBConnection,
-    writer: DuckDBConnection,
+    { duckdb, bindings }: { readonly duckdb: DuckDB; readonly bindings: typeof Bindings },
+    path: string,
+    opened: Opened,
   ) {
     this.#duckdb = duckdb;
-    this.#instance = instance;
-    this.#reader = reader;
-    this.#writer = writer;
+    this.#chunks = new ChunkWriter(duckdb, bindings);
+    this.#path = path;
+    this.#opened = opened;
   }
 
   /**
@@ -106,7 +123,7 @@ export class HeldDatabase implements Database {
    * meanwhile leaves the file as it was.
    * @throws {Error} when a newer Geophone wrote the file.
    */
-  async migrate(path: string): Promise<void> {
+  async migrate(): Promise<void> {
     const [{ count }] = await this.query<{ count: number }>(
       "select count(*) as count from duckdb_tables() where schema_name = 'core' and table_name = 'schema_version'",
     );
@@ -115,7 +132,7 @@ export class HeldDatabase implements Database {
     );
     if (version > SCHEMA_VERSION) {
       throw new Error(
-        `Cannot open store "${path}": it has schema ${version} and this Geophone knows ${SCHEMA_VERSION}; update Geophone`,
+        `Cannot open store "${this.#path}": it has schema ${version} and this Geophone knows ${SCHEMA_VERSION}; update Geophone`,
       );
     }
     const due = migrations.filter((migration) => migration.version > version);
@@ -128,8 +145,10 @@ export class HeldDatabase implements Database {
     for (const stop of this.#reads) stop(reason);
   }
 
-  onCommit(listener: () => void): void {
+  /** Calls `listener` after each commit; gives a function that stops it. */
+  onCommit(listener: () => void): () => void {
     this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   async query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
@@ -142,7 +161,7 @@ export class HeldDatabase implements Database {
         return rows;
       });
     }
-    return await this.#rows<R>(this.#reader, sql, params);
+    return await this.#read(() => this.#rows<R>(this.#reader, sql, params));
   }
 
   async #rows<R>(
@@ -158,7 +177,11 @@ export class HeldDatabase implements Database {
     });
   }
 
-  async readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
+  readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
+    return this.#read(() => this.#readColumns(sql, params));
+  }
+
+  async #readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
     const { DuckDBTypeId } = this.#duckdb;
     const result = await this.#reader.run(sql, this.#bind(params));
     const chunks = await result.fetchAllChunks();
@@ -193,9 +216,13 @@ export class HeldDatabase implements Database {
     return { rows, columns };
   }
 
-  async queryReadOnly(sql: string, limits: ReadLimits = {}): Promise<ReadResult> {
+  queryReadOnly(sql: string, limits: ReadLimits = {}): Promise<ReadResult> {
+    return this.#read(() => this.#queryReadOnly(sql, limits));
+  }
+
+  async #queryReadOnly(sql: string, limits: ReadLimits): Promise<ReadResult> {
     const { timeoutMs = 30_000, scope } = limits;
-    const connection = await this.#instance.connect();
+    const connection = await this.#opened.instance.connect();
     let stopped: string | null = null;
     const stop = (reason: string) => {
       stopped = reason;
@@ -209,7 +236,7 @@ export class HeldDatabase implements Database {
       await connection.run("begin transaction read only");
       return await this.#readBounded(await connection.stream(sql), limits);
     } catch (error) {
-      if (error instanceof UsageError) throw error;
+      if (error instanceof UsageError || hasEnded(error)) throw error;
       if (stopped !== null) throw new UsageError(`Cannot finish the query: ${stopped}`);
       const { message } = error as Error;
       if (/^out of memory/i.test(message)) {
@@ -232,15 +259,16 @@ export class HeldDatabase implements Database {
     { maxRows = 10_000, maxBytes = DEFAULT_MAX_BYTES }: ReadLimits,
   ): Promise<ReadResult> {
     const columns = result.deduplicatedColumnNames();
+    const types = result.columnTypes().map(String);
     const convert = this.#duckdb.JSDuckDBValueConverter;
     const rows: unknown[][] = [];
     let bytes = 0;
     for (;;) {
       const chunk = await result.fetchChunk();
-      if (!chunk || chunk.rowCount === 0) return { columns, rows, isTruncated: false };
+      if (!chunk || chunk.rowCount === 0) return { columns, types, rows, isTruncated: false };
       const vectors = columns.map((_, j) => chunk.getColumnVector(j));
       for (let i = 0; i < chunk.rowCount; i++) {
-        if (rows.length === maxRows) return { columns, rows, isTruncated: true };
+        if (rows.length === maxRows) return { columns, types, rows, isTruncated: true };
         const row = vectors.map((vector) => {
           const value = toPlain(convert(vector.getItem(i), vector.type, convert));
           bytes += measureBytes(value);
@@ -260,13 +288,20 @@ export class HeldDatabase implements Database {
           if ("sql" in step) {
             this.#forgetColumns(step.sql);
             await this.#writer.run(step.sql, this.#bind(step.params));
-          } else await this.#append(step.append, step.columns);
+          } else {
+            const appends = "append" in step
+              ? [step]
+              : mergeAppends(step.frames.flatMap((frame) => decodeSteps(frame)));
+            for (const { append, columns } of appends) await this.#append(append, columns);
+          }
         }
         await this.#writer.run("commit");
       } catch (error) {
         await this.#writer.run("rollback").catch(() => {});
         this.#columns.clear();
-        throw error;
+        if (!isCommitted(error)) throw error;
+        // Another time it would be there twice. Only the checkpoint behind it failed, and ended DuckDB.
+        this.#isEnded = true;
       }
       this.#notify();
     });
@@ -274,18 +309,16 @@ export class HeldDatabase implements Database {
 
   async #append(table: string, columns: Readonly<Record<string, ColumnValues>>): Promise<void> {
     const names = Object.keys(columns);
-    const rows = columns[names[0]]?.length ?? 0;
+    const rows = names.length === 0 ? 0 : countValues(columns[names[0]]);
     for (const name of names) {
-      if (columns[name].length !== rows) {
+      const count = countValues(columns[name]);
+      if (count !== rows) {
         throw new TypeError(
-          `Cannot append to ${table}: column "${name}" has ${
-            columns[name].length
-          } values, not ${rows}`,
+          `Cannot append to ${table}: column "${name}" has ${count} values, not ${rows}`,
         );
       }
     }
     if (rows === 0) return;
-    const { DuckDBDataChunk, JSToDuckDBValueConverter } = this.#duckdb;
     const [schemaName, tableName] = splitTable(table);
     const order = await this.#columnNames(schemaName, tableName);
     const unknown = names.find((name) => !order.includes(name));
@@ -299,24 +332,22 @@ export class HeldDatabase implements Database {
     const appender = await this.#writer.createAppender(tableName, schemaName);
     try {
       const types = order.map((_, j) => appender.columnType(j));
+      const ordered = order.map((name) => columns[name]);
       for (let start = 0; start < rows; start += CHUNK_ROWS) {
         const end = Math.min(rows, start + CHUNK_ROWS);
-        const chunk = DuckDBDataChunk.create(types, end - start);
-        order.forEach((name, j) => {
-          chunk.setColumnValuesConverted(
-            j,
-            sliceValues(columns[name], start, end) as never[],
-            JSToDuckDBValueConverter,
-          );
-        });
-        appender.appendDataChunk(chunk);
-        // A chunk takes about 30 ms to fill: a server in this process answers in between.
+        appender.appendDataChunk(this.#chunks.fill(types, ordered, { start, end }));
+        // A chunk takes milliseconds to fill: what else this thread does goes on in between.
         if (end < rows) await new Promise((resolve) => setTimeout(resolve, 0));
       }
       appender.flushSync();
-    } finally {
-      appender.closeSync();
+    } catch (error) {
+      // What it could not append it cannot append in closing either.
+      try {
+        appender.closeSync();
+      } catch { /* The first error is the one to tell. */ }
+      throw error;
     }
+    appender.closeSync();
   }
 
   /** Columns of a table in order, none when it does not exist. */
@@ -347,15 +378,98 @@ export class HeldDatabase implements Database {
 
   async close(): Promise<void> {
     await this.#writing.catch(() => {});
-    this.#reader.closeSync();
-    this.#writer.closeSync();
-    this.#instance.closeSync();
+    this.#release();
   }
 
+  async check(): Promise<string | null> {
+    const loss = await this.#opened.file.loss();
+    if (loss === null) await this.query("select 1");
+    return loss;
+  }
+
+  get #reader(): DuckDBConnection {
+    return this.#opened.reader;
+  }
+
+  get #writer(): DuckDBConnection {
+    return this.#opened.writer;
+  }
+
+  /** One writer at a time, and none once the file is not the one that was opened. */
   #exclusive<T>(action: () => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      await this.#revive();
+      await this.#assertThere();
+      return await this.#noticeEnd(action);
+    });
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
     const next = this.#writing.catch(() => {}).then(action);
     this.#writing = next.catch(() => {});
     return next;
+  }
+
+  /** Runs a reader's call, and once more when DuckDB ended during it. */
+  async #read<T>(action: () => Promise<T>): Promise<T> {
+    for (let isFirst = true;; isFirst = false) {
+      if (this.#isEnded) await this.#inTurn(() => this.#revive());
+      const call = this.#noticeEnd(action);
+      this.#reading.add(call);
+      try {
+        return await call;
+      } catch (error) {
+        if (!isFirst || !this.#isEnded) throw error;
+      } finally {
+        this.#reading.delete(call);
+      }
+    }
+  }
+
+  async #noticeEnd<T>(action: () => Promise<T>): Promise<T> {
+    const opened = this.#opened;
+    try {
+      return await action();
+    } catch (error) {
+      // What was in memory alone cannot be opened anew.
+      if (hasEnded(error) && opened === this.#opened && this.#path !== ":memory:") {
+        this.#isEnded = true;
+      }
+      throw error;
+    }
+  }
+
+  /** Opens the file anew when DuckDB has ended; its log has every transaction that was committed. */
+  async #revive(): Promise<void> {
+    if (!this.#isEnded) return;
+    await this.#assertThere();
+    // A second instance must not be on the file while calls keep the first one.
+    await Promise.allSettled(this.#reading);
+    this.#release();
+    const opened = await openInstance(this.#duckdb, this.#path);
+    if (typeof opened === "string") {
+      throw new Error(
+        `Cannot use store "${this.#path}": ${opened} has taken it meanwhile; end that program`,
+      );
+    }
+    this.#opened = opened;
+    this.#isReleased = this.#isEnded = false;
+    this.#columns.clear();
+  }
+
+  async #assertThere(): Promise<void> {
+    const loss = await this.#opened.file.loss();
+    if (loss === null) return;
+    throw new Error(
+      `Cannot use store "${this.#path}": ${loss}; end this process, put the file back and start again`,
+    );
+  }
+
+  #release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    const { reader, writer, instance } = this.#opened;
+    for (const part of [reader, writer, instance]) part.closeSync();
   }
 
   #notify(): void {
@@ -468,9 +582,10 @@ function findRefused(node: unknown): string | undefined {
   const table = record.table_name;
   if (record.type === "BASE_TABLE" && typeof table === "string") {
     if (/[./\\:*]/.test(table)) return `"${table}" reads outside the store`;
-    // Hashes of secrets; the view of the same name shows the rest.
-    if (/^api_keys$/i.test(table) && /^core$/i.test(String(record.schema_name))) {
-      return "core.api_keys holds hashes of secrets; use the view api_keys";
+    // What is left of secrets; the view of the same name shows the rest.
+    if (/^(api_keys|webhooks)$/i.test(table) && /^core$/i.test(String(record.schema_name))) {
+      const name = table.toLowerCase();
+      return `core.${name} holds secrets, hashed or encrypted; use the view ${name}`;
     }
   }
   return findRefused(Object.values(record));
@@ -485,12 +600,8 @@ function splitTable(table: string): [string, string] {
   return dot < 0 ? ["main", table] : [table.slice(0, dot), table.slice(dot + 1)];
 }
 
-function sliceValues(values: ColumnValues | undefined, start: number, end: number): unknown[] {
-  if (values === undefined) return new Array(end - start).fill(null);
-  if (!(values instanceof Float64Array)) return values.slice(start, end);
-  const out = new Array(end - start);
-  for (let i = start; i < end; i++) out[i - start] = Number.isNaN(values[i]) ? null : values[i];
-  return out;
+function countValues(values: ColumnValues): number {
+  return "lengths" in values ? values.lengths.length : values.length;
 }
 
 /** Turns DuckDB's JavaScript values into plain JSON-like ones. */
@@ -501,13 +612,14 @@ function toPlain(value: unknown): unknown {
       : String(value);
   }
   if (value instanceof Date) return value.toISOString();
+  if (value instanceof Uint8Array) return new Uint8Array(value);
   if (Array.isArray(value)) {
     if (value.length > 0 && isMapEntry(value[0])) {
       return Object.fromEntries(value.map((e) => [String(toPlain(e.key)), toPlain(e.value)]));
     }
     return value.map(toPlain);
   }
-  if (value !== null && typeof value === "object" && !(value instanceof Uint8Array)) {
+  if (value !== null && typeof value === "object") {
     return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, toPlain(v)]));
   }
   return value;

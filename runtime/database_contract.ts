@@ -10,13 +10,31 @@ export type SqlValue = string | number | bigint | boolean | null | Date | Uint8A
 /** One row, by column name; timestamps are ISO strings, integers are numbers. */
 export type Row = Record<string, unknown>;
 
-/** A step of a transaction: a statement, or columns of equal length to append to a table. */
+/** A step of a transaction: a statement, columns to append to a table, or such appends as bytes. */
 export type Step =
   | { readonly sql: string; readonly params?: readonly SqlValue[] }
-  | { readonly append: string; readonly columns: Readonly<Record<string, ColumnValues>> };
+  | AppendStep
+  | FramesStep;
+
+/** Columns of equal length to append to a table, such as `core.requests`; those left out are NULL. */
+export interface AppendStep {
+  readonly append: string;
+  readonly columns: Readonly<Record<string, ColumnValues>>;
+}
+
+/** Appends that `encodeSteps` has made bytes of; those to one table are done together. */
+export interface FramesStep {
+  readonly frames: readonly Uint8Array[];
+}
 
 /** Values of one column to append: `NaN` in a typed array is stored as NULL. */
-export type ColumnValues = Float64Array | readonly unknown[];
+export type ColumnValues = Float64Array | readonly unknown[] | NumberLists;
+
+/** A column of lists of numbers, one after the other: list i has `lengths[i]` of the values. */
+export interface NumberLists {
+  readonly values: Float64Array | Float32Array;
+  readonly lengths: Uint32Array;
+}
 
 /** A result by column. Numeric columns are float64 with `NaN` for NULL; others keep their values. */
 export interface ColumnResult {
@@ -37,6 +55,11 @@ export interface Database {
   queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult>;
   /** Runs all steps or none. */
   transaction(steps: readonly Step[]): Promise<void>;
+  /**
+   * Why the database takes no more writes, in words without a path; `null` when it would take one.
+   * @throws {Error} when it does not answer at all.
+   */
+  check(): Promise<string | null>;
   /** Stops running read-only queries; a borrowed database has none of its own. */
   interruptReads?(reason: string): void;
   close(): Promise<void>;
@@ -59,4 +82,6 @@ export interface ReadResult {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly unknown[])[];
   readonly isTruncated: boolean;
+  /** DuckDB's name of each column's type, such as `BIGINT` or `DOUBLE[]`. */
+  readonly types?: readonly string[];
 }

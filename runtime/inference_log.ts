@@ -1,13 +1,18 @@
 /**
- * The inference log: one row per request of any status and one per record, written by group commit.
- * Rows that arrive while a commit is in flight go into the next one, so that one disk flush serves
- * all who wait for it.
+ * The inference log: one row per request of any status and one per record.
+ *
+ * Rows that arrive while a write is in flight go into the next one, so that one disk flush serves all
+ * who wait for it. They are acknowledged when a journal beside the store has them, and are brought
+ * into the tables some hundred at a time; whoever reads the store in the meantime waits until they
+ * are there.
  *
  * @module
  */
 import type { Matrix } from "../numeric/matrix.ts";
 import { describeError } from "./errors.ts";
-import type { Step, Store } from "./store.ts";
+import { Journal, journalSteps } from "./journal.ts";
+import { encodeSteps } from "./step_codec.ts";
+import type { AppendStep, Store, WriteThrough } from "./store.ts";
 
 /** One answered request, a row of `core.requests`. */
 export interface RequestRow {
@@ -31,6 +36,22 @@ export interface RequestRow {
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
   readonly error: string | null;
+  /** Share of the requests to the model whose records are kept, in `[0, 1]`; default 1. */
+  readonly samplingFraction?: number;
+  /** Inputs whose values were not kept. */
+  readonly redacted?: readonly string[] | null;
+  readonly payload?: Payload | null;
+}
+
+/** Bodies of a request as they came and went, a row of `core.payloads`. */
+export interface Payload {
+  /** `null` when it is not kept: `errors` says why. */
+  readonly request: string | null;
+  readonly response: string | null;
+  /** Such as `MAX_REQUEST_SIZE_EXCEEDED`. */
+  readonly errors: readonly string[];
+  /** Share of the requests whose bodies are kept. */
+  readonly fraction: number;
 }
 
 /** The predictions of one request, rows of `core.inferences`. */
@@ -48,6 +69,8 @@ export interface InferenceRows {
   readonly classes: readonly string[];
   /** Name of the part of the world that the records come from, such as a well. */
   readonly slice?: string;
+  /** The model run that predicted them; left out when there was none. */
+  readonly batchId?: string;
 }
 
 /** When {@linkcode InferenceLog.record} resolves. */
@@ -56,26 +79,36 @@ export type Durability = "commit" | "async";
 /** How an inference log works. */
 export interface InferenceLogOptions {
   /**
-   * `commit` (default): `record` resolves after the commit that holds the row, and nothing it has
-   * acknowledged is ever lost. `async`: `record` resolves at once; a killed process loses what no
-   * commit has reached yet, at most `maxRows` rows and usually the last 10 ms.
+   * `commit` (default): `record` resolves when the rows are on disk, and nothing it has acknowledged is
+   * ever lost. `async`: `record` resolves at once; a killed process loses what is not in the tables
+   * yet, at most `maxRows` rows and usually the last 100 ms.
    */
   readonly durability?: Durability;
-  /** Rows, of requests and records together, that may wait; default 20,000. */
+  /** Rows, of requests and records together, that may wait for the tables; default 100,000. */
   readonly maxRows?: number;
-  /** Hears of every failed commit. */
+  /** Hears of every failed write. */
   readonly onError?: (error: Error) => void;
 }
 
 /** How an inference log is doing. */
 export interface InferenceLogStats {
-  /** Rows that no commit holds yet. */
+  /** Rows that the tables do not hold yet, acknowledged ones included. */
   readonly queuedRows: number;
   readonly committedRows: number;
+  /** Transactions that brought rows into the tables. */
   readonly commits: number;
+  /** Bytes of the journal's files. */
+  readonly journalBytes: number;
   readonly failures: number;
-  /** Why the latest commit failed, and when; `null` once one has succeeded. */
-  readonly lastFailure: { readonly message: string; readonly at: Date } | null;
+  /** Why the latest write failed, and when; `null` once one has succeeded. */
+  readonly lastFailure: WriteFailure | null;
+}
+
+/** A write that failed. */
+export interface WriteFailure {
+  readonly message: string;
+  readonly at: Date;
+  readonly error: Error;
 }
 
 /** The log has no room: the caller must say so and try again later. */
@@ -91,13 +124,26 @@ interface Entry {
   readonly reject: (error: Error) => void;
 }
 
-/** Rows of one commit, about 60 ms of work; a larger request is a commit of its own. */
-const MAX_COMMIT_ROWS = 4096;
+/** Entries on their way into the tables. */
+interface Batch {
+  readonly payload: Uint8Array;
+  /** Its number in the journal, 0 without one. */
+  readonly sequence: number;
+  readonly rows: number;
+  /** Who waits for the tables themselves. */
+  readonly entries: readonly Entry[];
+}
 
-/** Longest wait for more rows before a commit; never longer than the last commit took. */
-const MAX_GATHER_MS = 4;
+/** Rows of one batch; a larger request is a batch of its own. */
+const MAX_BATCH_ROWS = 4096;
 
-/** Pause before rows that nobody waits for are tried again. */
+/** Rows of one transaction, about 10 ms of work in the thread that holds the database. */
+const TRANSACTION_ROWS = 1024;
+
+/** Longest wait for a transaction to be worth its while, when nobody waits for it. */
+const GATHER_MS = 50;
+
+/** Pause before a transaction that failed is tried again. */
 const RETRY_MS = 500;
 
 /**
@@ -110,7 +156,7 @@ const RETRY_MS = 500;
  * import { InferenceLog } from "./inference_log.ts";
  *
  * await using store = await openStore(":memory:");
- * const log = new InferenceLog(store);
+ * const log = await InferenceLog.open(store);
  * await log.record({
  *   requestId: "r1",
  *   clientRequestId: null,
@@ -139,31 +185,52 @@ const RETRY_MS = 500;
  */
 export class InferenceLog {
   readonly durability: Durability;
-  readonly #store: Store;
+  readonly #store: WriteThrough;
+  readonly #journal: Journal | null;
   readonly #maxRows: number;
   readonly #onError: (error: Error) => void;
+  /** Recorded, and neither in the journal nor on the way into the tables. */
   #queue: Entry[] = [];
+  #batches: Batch[] = [];
   #queuedRows = 0;
   #committedRows = 0;
   #commits = 0;
   #failures = 0;
-  #lastFailure: { message: string; at: Date } | null = null;
+  #writeFailure: WriteFailure | null = null;
+  #commitFailure: WriteFailure | null = null;
+  /** Entries ever recorded, and those of them that have left the queue: both are in order. */
   #recorded = 0;
-  #settled = 0;
-  #working: Promise<void> | undefined;
-  #attempt: Promise<void> = Promise.resolve();
+  #written = 0;
+  /** Batches ever made, and those of them that are done with. */
+  #made = 0;
+  #done = 0;
+  #writing: Promise<void> | undefined;
+  #committing: Promise<void> | undefined;
+  /** The write and the transaction at hand. */
+  #write: Promise<void> = Promise.resolve();
+  #transaction: Promise<void> = Promise.resolve();
   #wake: (() => void) | undefined;
-  #isGathering = false;
-  #flushes = 0;
-  #lastEntries = 0;
-  #lastMs = 0;
+  /** Calls that wait for the tables. */
+  #waiting = 0;
   #isClosed = false;
 
-  constructor(store: Store, options: InferenceLogOptions = {}) {
-    this.#store = store;
+  private constructor(store: Store, journal: Journal | null, options: InferenceLogOptions) {
+    this.#store = store.holdBack(() => this.#settle());
+    this.#journal = journal;
     this.durability = options.durability ?? "commit";
-    this.#maxRows = options.maxRows ?? 20_000;
+    this.#maxRows = options.maxRows ?? 100_000;
     this.#onError = options.onError ?? (() => {});
+  }
+
+  /**
+   * Opens a log; one of durability `commit` keeps a journal beside the store's file. A store in memory
+   * has no file, and its rows are acknowledged when they are in the tables.
+   * @throws {Error} when the journal cannot be made.
+   */
+  static async open(store: Store, options: InferenceLogOptions = {}): Promise<InferenceLog> {
+    const isJournaled = options.durability !== "async" && store.path !== ":memory:";
+    const journal = isJournaled ? await Journal.open(store.path) : null;
+    return new InferenceLog(store, journal, options);
   }
 
   get stats(): InferenceLogStats {
@@ -171,8 +238,9 @@ export class InferenceLog {
       queuedRows: this.#queuedRows,
       committedRows: this.#committedRows,
       commits: this.#commits,
+      journalBytes: this.#journal?.bytes ?? 0,
       failures: this.#failures,
-      lastFailure: this.#lastFailure,
+      lastFailure: this.#writeFailure ?? this.#commitFailure,
     };
   }
 
@@ -188,7 +256,7 @@ export class InferenceLog {
    * refusal of a request for lack of room is itself on record.
    *
    * @throws {LogFullError} when the log has no room; nothing was recorded.
-   * @throws {Error} when the log is closed or (durability `commit`) the commit failed.
+   * @throws {Error} when the log is closed or (durability `commit`) the disk did not take the rows.
    */
   record(request: RequestRow, inferences: InferenceRows | null = null): Promise<void> {
     if (this.#isClosed) {
@@ -207,91 +275,107 @@ export class InferenceLog {
     }
     this.#queuedRows += rows;
     this.#recorded++;
-    if (this.durability === "async") {
+    if (this.durability === "async" && !this.#isBehind) {
       this.#queue.push({ request, inferences, rows, resolve: ignore, reject: ignore });
-      this.#start();
+      this.#startWriting();
       return Promise.resolve();
     }
     return new Promise((resolve, reject) => {
       this.#queue.push({ request, inferences, rows, resolve, reject });
-      this.#start();
+      this.#startWriting();
     });
   }
 
   /**
    * Resolves when everything recorded so far is settled.
-   * @throws {Error} when (durability `async`) a commit failed meanwhile; its rows still wait.
+   * @throws {Error} when rows that were acknowledged could not be brought into the tables meanwhile;
+   * they still wait.
    */
   async flush(): Promise<void> {
-    const target = this.#recorded;
-    const failures = this.#failures;
-    this.#flushes++;
-    this.#wake?.();
-    try {
-      while (this.#settled < target) {
-        await (this.#working ? this.#attempt : this.#start());
-        if (this.durability === "async" && this.#failures > failures) {
-          throw new Error(
-            `Cannot flush the inference log: ${this.#queuedRows} rows still wait; ${
-              this.#lastFailure?.message ?? "a commit failed"
-            }`,
-          );
-        }
-      }
-    } finally {
-      this.#flushes--;
+    const failure = this.#commitFailure;
+    await this.#settle();
+    if (this.#commitFailure !== null && this.#commitFailure !== failure) {
+      throw new Error(
+        `Cannot flush the inference log: ${this.#queuedRows} rows still wait; ${this.#commitFailure.message}`,
+      );
     }
   }
 
   /**
    * Takes no more rows, writes those that wait and ends.
-   * @throws {Error} as {@linkcode flush}; what still waits is then lost.
+   * @throws {Error} as {@linkcode flush}. What then still waits is lost with durability `async`; else
+   * the next who opens the store finds it in the journal.
    */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.flush();
-  }
-
-  #start(): Promise<void> {
-    if (this.#isGathering && this.#queue.length >= this.#lastEntries) this.#wake?.();
-    // The microtask lets requests of the same tick share a commit.
-    return this.#working ??= Promise.resolve().then(() => this.#work());
-  }
-
-  async #work(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const failures = this.#failures;
-      if (this.#queue.length < this.#lastEntries && this.#flushes === 0) await this.#gather();
-      const entries = this.#take();
-      const startedAt = performance.now();
-      this.#attempt = this.#commit(entries);
-      await this.#attempt;
-      this.#lastEntries = entries.length;
-      this.#lastMs = performance.now() - startedAt;
-      if (this.durability === "async" && this.#failures > failures) {
-        if (this.#isClosed) break;
-        await this.#pause();
-      }
+    try {
+      await this.flush();
+      await this.#journal?.close();
+    } finally {
+      this.#journal?.abandon();
+      this.#wake?.();
+      this.#store.release();
     }
-    // In the same tick as the check of the queue, so that no entry is left behind.
-    this.#working = undefined;
   }
 
   /**
-   * Waits a moment for those whom the last commit answered to come back: a commit takes as long for
-   * one request as for a hundred, so callers in step are answered more often than callers in two
-   * camps (measured at 64 callers: 9,400 against 7,200 requests/s). One caller alone never waits.
+   * Whether callers are faster than the tables: from here on they wait for these, so that they are
+   * slowed down before they are refused. Tables that take nothing are not waited for.
    */
-  #gather(): Promise<void> {
-    return new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.min(MAX_GATHER_MS, this.#lastMs));
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#isGathering = true;
-    }).then(() => void (this.#isGathering = false));
+  get #isBehind(): boolean {
+    return this.#queuedRows > this.#maxRows / 2 && this.#commitFailure === null;
+  }
+
+  /** Brings what is recorded so far into the tables; ends early when a transaction fails. */
+  async #settle(): Promise<void> {
+    const recorded = this.#recorded;
+    const failure = this.#commitFailure;
+    this.#waiting++;
+    try {
+      while (this.#written < recorded) await this.#write;
+      const made = this.#made;
+      while (this.#done < made) {
+        this.#startCommitting();
+        this.#wake?.();
+        await this.#transaction;
+        if (this.#commitFailure !== null && this.#commitFailure !== failure) return;
+      }
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  #startWriting(): void {
+    // The microtask lets requests of the same tick share a write.
+    this.#writing ??= Promise.resolve().then(() => this.#writeAll());
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#queue.length > 0) await (this.#write = this.#writeBatch(this.#take()));
+    // In the same tick as the check of the queue, so that no entry is left behind.
+    this.#writing = undefined;
+  }
+
+  /** Makes entries a batch, in the journal when there is one. Never rejects, as {@linkcode #commit}. */
+  async #writeBatch(entries: readonly Entry[]): Promise<void> {
+    const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+    try {
+      const payload = encodeSteps(toSteps(entries));
+      const sequence = await this.#journal?.append(payload) ?? 0;
+      this.#writeFailure = null;
+      this.#batches.push({ payload, sequence, rows, entries });
+      this.#made++;
+      if (this.#journal !== null && !this.#isBehind) {
+        for (const { resolve } of entries) resolve();
+      }
+      this.#startCommitting();
+    } catch (cause) {
+      this.#writeFailure = this.#fail(cause);
+      for (const entry of entries) entry.reject(this.#writeFailure.error);
+      this.#queuedRows -= rows;
+    }
+    this.#written += entries.length;
   }
 
   #take(): Entry[] {
@@ -299,60 +383,115 @@ export class InferenceLog {
     let rows = 0;
     while (
       count < this.#queue.length &&
-      (count === 0 || rows + this.#queue[count].rows <= MAX_COMMIT_ROWS)
+      (count === 0 || rows + this.#queue[count].rows <= MAX_BATCH_ROWS)
     ) {
       rows += this.#queue[count++].rows;
     }
     return this.#queue.splice(0, count);
   }
 
-  /** Writes some entries. Never rejects: those who wait for an entry hear of its failure. */
-  async #commit(entries: Entry[]): Promise<void> {
-    let failure: Error | undefined;
+  #startCommitting(): void {
+    if (this.#isUrgent()) this.#wake?.();
+    this.#committing ??= Promise.resolve().then(() => this.#commitAll());
+  }
+
+  async #commitAll(): Promise<void> {
+    while (this.#batches.length > 0) {
+      if (this.#commitFailure !== null && this.#isAcknowledgedEarly) await this.#pause(RETRY_MS);
+      else if (!this.#isUrgent()) await this.#pause(GATHER_MS);
+      await (this.#transaction = this.#commit(this.#takeBatches()));
+      // The end of the log does not wait for a disk that may stay full for ever.
+      if (this.#commitFailure !== null && this.#isClosed) break;
+    }
+    this.#committing = undefined;
+  }
+
+  /** Whether somebody waits for the next transaction, or it is large enough as it is. */
+  #isUrgent(): boolean {
+    return this.#waiting > 0 || this.#isClosed || !this.#isAcknowledgedEarly ||
+      this.#batchRows() >= TRANSACTION_ROWS;
+  }
+
+  /** Whether those who recorded have their answer before the tables have the rows. */
+  get #isAcknowledgedEarly(): boolean {
+    return this.#journal !== null || this.durability === "async";
+  }
+
+  #batchRows(): number {
+    return this.#batches.reduce((sum, batch) => sum + batch.rows, 0);
+  }
+
+  #takeBatches(): Batch[] {
+    let count = 0;
+    let rows = 0;
+    while (
+      count < this.#batches.length &&
+      (count === 0 || rows + this.#batches[count].rows <= MAX_BATCH_ROWS)
+    ) {
+      rows += this.#batches[count++].rows;
+    }
+    return this.#batches.splice(0, count);
+  }
+
+  /** Brings batches into the tables. Never rejects: those who wait for an entry hear of its failure. */
+  async #commit(batches: readonly Batch[]): Promise<void> {
+    const frames = batches.map(({ sequence, payload }) => ({ sequence, payload }));
     try {
-      await this.#store.transaction(toSteps(entries));
+      await this.#store.transaction(
+        this.#journal === null
+          ? [{ frames: frames.map((frame) => frame.payload) }]
+          : journalSteps(this.#journal.id, frames),
+      );
     } catch (cause) {
-      failure = new Error(`Cannot write the inference log: ${describeError(cause)}`, { cause });
+      this.#commitFailure = this.#fail(cause);
+      const { error } = this.#commitFailure;
+      if (this.#isAcknowledgedEarly) {
+        this.#batches.unshift(...batches);
+        for (const { entries } of this.#batches) for (const { resolve } of entries) resolve();
+      } else this.#finish(batches, (entry) => entry.reject(error));
+      return;
     }
-    if (failure) {
-      this.#failures++;
-      this.#lastFailure = { message: failure.message, at: new Date() };
-      this.#onError(failure);
-      if (this.durability === "async") {
-        this.#queue.unshift(...entries);
-        return;
-      }
-    } else {
-      this.#commits++;
-      this.#lastFailure = null;
-    }
-    for (const entry of entries) {
-      this.#queuedRows -= entry.rows;
-      this.#settled++;
-      if (failure) entry.reject(failure);
-      else {
-        this.#committedRows += entry.rows;
-        entry.resolve();
-      }
+    this.#commitFailure = null;
+    this.#commits++;
+    for (const batch of batches) this.#committedRows += batch.rows;
+    this.#finish(batches, (entry) => entry.resolve());
+    await this.#journal?.settle(frames[frames.length - 1].sequence);
+  }
+
+  #finish(batches: readonly Batch[], tell: (entry: Entry) => void): void {
+    this.#done += batches.length;
+    for (const { rows, entries } of batches) {
+      this.#queuedRows -= rows;
+      entries.forEach(tell);
     }
   }
 
-  #pause(): Promise<void> {
+  #fail(cause: unknown): WriteFailure {
+    const error = new Error(`Cannot write the inference log: ${describeError(cause)}`, { cause });
+    this.#failures++;
+    this.#onError(error);
+    return { message: error.message, at: new Date(), error };
+  }
+
+  /** Waits, at most so long; a wake-up ends it early. */
+  #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, RETRY_MS);
-      this.#wake = () => {
+      const end = () => {
         clearTimeout(timer);
+        this.#wake = undefined;
         resolve();
       };
+      const timer = setTimeout(end, ms);
+      this.#wake = end;
     });
   }
 }
 
 function ignore(): void {}
 
-function toSteps(entries: readonly Entry[]): Step[] {
+function toSteps(entries: readonly Entry[]): AppendStep[] {
   const requests = entries.map((entry) => entry.request);
-  const steps: Step[] = [{
+  const steps: AppendStep[] = [{
     append: "core.requests",
     columns: {
       request_id: requests.map((row) => row.requestId),
@@ -373,54 +512,83 @@ function toSteps(entries: readonly Entry[]): Step[] {
       request_bytes: requests.map((row) => row.requestBytes),
       response_bytes: requests.map((row) => row.responseBytes),
       error: requests.map((row) => row.error),
+      sampling_fraction: requests.map((row) => row.samplingFraction ?? 1),
+      redacted: requests.map((row) => row.redacted ? JSON.stringify(row.redacted) : null),
     },
   }];
   const rows = entries.reduce((sum, entry) => sum + entry.rows - 1, 0);
-  if (rows > 0) steps.push({ append: "core.inferences", columns: inferenceColumns(entries, rows) });
+  if (rows > 0) {
+    const columns = inferenceColumns(entries, rows);
+    steps.push({ append: "core.inferences", columns });
+  }
+  const kept = requests.filter((row) => row.payload);
+  if (kept.length > 0) {
+    const payloads = kept.map((row) => row.payload!);
+    steps.push({
+      append: "core.payloads",
+      columns: {
+        request_id: kept.map((row) => row.requestId),
+        request_time: kept.map((row) => row.requestTime),
+        request: payloads.map((payload) => payload.request),
+        response: payloads.map((payload) => payload.response),
+        errors: payloads.map((payload) => JSON.stringify(payload.errors)),
+        fraction: payloads.map((payload) => payload.fraction),
+      },
+    });
+  }
   return steps;
 }
 
 function inferenceColumns(entries: readonly Entry[], rows: number) {
+  const size = { features: 0, probabilities: 0 };
+  for (const { inferences } of entries) {
+    size.features += inferences?.features.length ?? 0;
+    size.probabilities += inferences?.probabilities.data.length ?? 0;
+  }
+  const features = makeLists(new Float64Array(size.features), rows);
+  const probabilities = makeLists(new Float32Array(size.probabilities), rows);
   const columns = {
     request_id: new Array<string>(rows),
     row: new Array<number>(rows),
     request_time: new Array<Date>(rows),
     model: new Array<string>(rows),
     version: new Array<number>(rows),
-    features: new Array<(number | null)[]>(rows),
+    features,
     order_value: new Float64Array(rows).fill(NaN),
     label: new Array<string>(rows),
     confidence: new Float64Array(rows),
-    probabilities: new Array<number[]>(rows),
+    probabilities,
     slice: new Array<string | null>(rows),
+    batch_id: new Array<string | null>(rows),
   };
   let at = 0;
+  size.features = 0;
+  size.probabilities = 0;
   for (const { request, inferences } of entries) {
     if (inferences === null) continue;
     const { labels, probabilities: { data, cols } } = inferences;
-    const inputs = inferences.features.length / labels.length;
+    features.values.set(inferences.features, size.features);
+    probabilities.values.set(data, size.probabilities);
+    size.features += inferences.features.length;
+    size.probabilities += data.length;
+    features.lengths.fill(inferences.features.length / labels.length, at, at + labels.length);
+    probabilities.lengths.fill(cols, at, at + labels.length);
+    if (inferences.order) columns.order_value.set(inferences.order, at);
     for (let i = 0; i < labels.length; i++, at++) {
       columns.request_id[at] = request.requestId;
       columns.row[at] = i;
       columns.request_time[at] = request.requestTime;
       columns.model[at] = inferences.model;
       columns.version[at] = inferences.version;
-      columns.features[at] = toList(inferences.features, i * inputs, inputs);
-      if (inferences.order) columns.order_value[at] = inferences.order[i];
       columns.label[at] = inferences.classes[labels[i]];
       columns.confidence[at] = data[i * cols + labels[i]];
-      columns.probabilities[at] = Array.from(data.subarray(i * cols, (i + 1) * cols));
       columns.slice[at] = inferences.slice ?? null;
+      columns.batch_id[at] = inferences.batchId ?? null;
     }
   }
   return columns;
 }
 
-function toList(values: Float64Array, start: number, length: number): (number | null)[] {
-  const list = new Array<number | null>(length);
-  for (let j = 0; j < length; j++) {
-    const value = values[start + j];
-    list[j] = value === value ? value : null;
-  }
-  return list;
+function makeLists<T extends Float64Array | Float32Array>(values: T, rows: number) {
+  return { values, lengths: new Uint32Array(rows) };
 }

@@ -3,10 +3,12 @@
  *
  * @module
  */
-import { artifactStep, readArtifact, sha256 } from "./artifacts.ts";
+import { artifactStep } from "./artifacts.ts";
 import { UsageError } from "./errors.ts";
+import { readEvidence, writeEvidence, type WrittenEvidence } from "./evidence.ts";
+import { type AliasMove, aliasSteps, recordVersion } from "./registry_steps.ts";
 import { readSignature } from "./signature.ts";
-import type { Store } from "./store.ts";
+import type { Step, Store } from "./store.ts";
 
 /** One registered model version. */
 export interface ModelVersion {
@@ -16,18 +18,13 @@ export interface ModelVersion {
   readonly artifact: string;
   readonly runId: string;
   readonly createdAt: string;
-  /** Hash over artifact and report: what was judged is what is deployed. */
+  /** Hash of the evidence, over model bytes and report: what was judged is what is deployed. */
   readonly evidenceHash: string;
 }
 
 /** One change of an alias. */
-export interface AliasChange {
-  readonly model: string;
-  readonly alias: string;
+export interface AliasChange extends AliasMove {
   readonly version: number;
-  readonly reason: string;
-  /** `rolled back` takes an earlier move back; default `moved`. */
-  readonly kind?: "moved" | "rolled back";
 }
 
 /**
@@ -39,38 +36,79 @@ export async function registerVersion(
   entry: { readonly bytes: Uint8Array; readonly report: unknown; readonly runId: string },
 ): Promise<ModelVersion> {
   const signature = readSignature(entry.bytes);
-  const report = JSON.stringify(entry.report);
   const artifact = await artifactStep(entry.bytes, "application/onnx");
-  const evidenceHash = await sha256(`${artifact.sha256}\n${report}`);
-  await store.transaction([
-    artifact.step,
+  const evidence = await writeEvidence({
+    model: signature.model,
+    artifact: artifact.sha256,
+    signature,
+    report: entry.report,
+  });
+  const by = userName();
+  await store.transaction([artifact.step, ...versionSteps(evidence, { runId: entry.runId, by })]);
+  return (await findByEvidence(store, signature.model, evidence.hash))!;
+}
+
+/**
+ * Gives the steps that make evidence the next version of its model; they do nothing when there is a
+ * version of this evidence already. The model bytes are for the caller to store.
+ */
+export function versionSteps(
+  { document, hash, report, signature, step }: WrittenEvidence,
+  { runId, by }: { readonly runId: string; readonly by: string | null },
+): Step[] {
+  const { model, artifact } = document;
+  const number = "coalesce(max(version), 0) + 1";
+  const ifNew = `from core.model_versions v left join core.version_details d using (model, version)
+    where model = ? having count(*) filter (where evidence_hash = ? and d.deleted_at is null) = 0`;
+  return [
+    step,
+    // Before the version: after it, nothing is new.
+    ...recordVersion({
+      model,
+      run_id: runId,
+      description: null,
+      tags: {},
+      artifact,
+      evidence_hash: hash,
+    }, {
+      by,
+      number,
+      source: `'mlflow-artifacts:/models/' || ?::varchar || '/' || (${number})`,
+      from: ifNew,
+      params: [model, model, hash],
+    }),
     {
       sql: `insert into core.model_versions
-        select ?, coalesce(max(version), 0) + 1, ?, ?, ?::json::varchar[], ?::json::varchar[], ?, ?, ?, ?, ?
-        from core.model_versions v left join core.version_details d using (model, version)
-        where model = ?
-        having count(*) filter (where evidence_hash = ? and d.deleted_at is null) = 0`,
+        select ?, ${number}, ?, ?, ?::json::varchar[], ?::json::varchar[], ?, ?, ?, ?, ? ${ifNew}`,
       params: [
-        signature.model,
-        artifact.sha256,
-        entry.runId,
-        JSON.stringify(signature.inputs.map((input) => input.name)),
-        JSON.stringify(signature.classes),
-        JSON.stringify(signature),
+        model,
+        artifact,
+        runId,
+        JSON.stringify(document.signature?.inputs.map((input) => input.name) ?? []),
+        JSON.stringify(document.signature?.classes ?? []),
+        signature,
         report,
-        evidenceHash,
+        hash,
         new Date(),
-        userName(),
-        signature.model,
-        evidenceHash,
+        by,
+        model,
+        hash,
       ],
     },
-  ]);
+  ];
+}
+
+/** Gives the version that has this evidence, `null` when there is none. */
+export async function findByEvidence(
+  store: Store,
+  model: string,
+  evidenceHash: string,
+): Promise<ModelVersion | null> {
   const [row] = await store.query(
     `${selectVersions} where model = ? and evidence_hash = ? order by version desc limit 1`,
-    [signature.model, evidenceHash],
+    [model, evidenceHash],
   );
-  return toVersion(row);
+  return row ? toVersion(row) : null;
 }
 
 /** Deleted versions keep their number and are not found. */
@@ -132,9 +170,12 @@ export async function resolveVersion(
   );
 }
 
-/** Loads the ONNX bytes of a version and checks them against its hash. */
-export function loadModel(store: Store, version: ModelVersion): Promise<Uint8Array> {
-  return readArtifact(store, version.artifact);
+/**
+ * Loads the ONNX bytes of a version, with everything that was recorded of it checked.
+ * @throws {EvidenceError} when a byte of the model, the report or the evidence has changed.
+ */
+export async function loadModel(store: Store, version: ModelVersion): Promise<Uint8Array> {
+  return (await readEvidence(store, version)).bytes;
 }
 
 /** Version an alias points to now, or `null`. */
@@ -151,36 +192,27 @@ export async function currentVersion(
 }
 
 /**
- * Points an alias at a version, in one transaction with its history; no change writes no row.
+ * Points an alias at a version, in one transaction with its history; no change writes no row. No gate
+ * is asked: `promote()` does.
  * @throws {UsageError} when there is no such version or the alias has no proper name.
+ * @throws {EvidenceError} when a byte of the version has changed.
  */
 export async function setAlias(store: Store, change: AliasChange): Promise<void> {
-  if (!ALIAS.test(change.alias)) {
-    throw new UsageError(
-      `Cannot set alias "${change.alias}": a name begins with a letter, is of small letters, ` +
-        "digits, _ and -, and is no version number",
-    );
-  }
-  await resolveVersion(store, change.model, String(change.version));
-  await store.transaction([{
-    sql: `insert into core.alias_log
-        (model, alias, from_version, to_version, kind, reason, changed_by, changed_at)
-      select ?, ?, a.version, ?, ?, ?, ?, ? from (select 1)
-      left join aliases a on a.model = ? and a.alias = ?
-      where a.version is distinct from ?`,
-    params: [
-      change.model,
-      change.alias,
-      change.version,
-      change.kind ?? "moved",
-      change.reason,
-      userName(),
-      new Date(),
-      change.model,
-      change.alias,
-      change.version,
-    ],
-  }]);
+  checkAliasName(change.alias);
+  await readEvidence(store, await resolveVersion(store, change.model, String(change.version)));
+  await store.transaction(aliasSteps(change, userName()));
+}
+
+/**
+ * Checks what an alias may be called.
+ * @throws {UsageError} when it may not.
+ */
+export function checkAliasName(alias: string): void {
+  if (ALIAS.test(alias)) return;
+  throw new UsageError(
+    `Cannot set alias "${alias}": a name begins with a letter, is of small letters, ` +
+      "digits, _ and -, and is no version number",
+  );
 }
 
 /**

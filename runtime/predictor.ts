@@ -17,6 +17,8 @@ export interface RawRows {
   readonly order?: Float64Array;
   /** Rows of different groups never share a window `[n]`. */
   readonly groups?: Int32Array;
+  /** Graph input `[n, f]`, where windows have seen neighbors that are not among these rows. */
+  readonly features?: Matrix;
 }
 
 /** A model ready to answer. */
@@ -38,7 +40,7 @@ export class Predictor {
 
   /** Graph input `[n, f]` for raw rows `[n, d]`. A pure function of these rows. */
   expand(rows: RawRows): Matrix {
-    return expandRows(rows, this.signature);
+    return rows.features ?? expandRows(rows, this.signature);
   }
 
   /** Runs the graph on what {@linkcode expand} made; rows of many requests may share one call. */

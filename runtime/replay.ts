@@ -50,7 +50,18 @@ export async function replayRequest(store: Store, requestId: string): Promise<Re
      from core.inferences where request_id = ? order by row`,
     [requestId],
   );
-  if (logged.length === 0) throw await explainMissing(store, requestId);
+  const [request] = await store.query<LoggedRequest>(
+    "select endpoint, status_code, row_count, redacted from core.requests where request_id = ?",
+    [requestId],
+  );
+  if (logged.length === 0) throw explainMissing(requestId, request);
+  if (request?.redacted) {
+    throw new UsageError(
+      `Cannot replay "${requestId}": its values of ${
+        JSON.parse(request.redacted).join(", ")
+      } were not kept; see serving.recording.redact`,
+    );
+  }
   const version = await resolveVersion(store, logged[0].model, String(logged[0].version));
   const predictor = await Predictor.open(await loadModel(store, version));
   try {
@@ -95,14 +106,22 @@ async function findDifference(
   return null;
 }
 
-async function explainMissing(store: Store, requestId: string): Promise<UsageError> {
-  const [request] = await store.query<{ endpoint: string; status_code: number }>(
-    "select endpoint, status_code from core.requests where request_id = ?",
-    [requestId],
-  );
+interface LoggedRequest extends Record<string, unknown> {
+  readonly endpoint: string;
+  readonly status_code: number;
+  readonly row_count: number;
+  readonly redacted: string | null;
+}
+
+function explainMissing(requestId: string, request: LoggedRequest | undefined): UsageError {
+  if (!request) {
+    return new UsageError(
+      `Cannot find request "${requestId}": see deno task sql "select request_id from requests"`,
+    );
+  }
   return new UsageError(
-    request
-      ? `Cannot replay "${requestId}": it asked ${request.endpoint}, was answered ${request.status_code} and predicted nothing`
-      : `Cannot find request "${requestId}": see deno task sql "select request_id from requests"`,
+    request.status_code === 200 && request.row_count > 0
+      ? `Cannot replay "${requestId}": its ${request.row_count} records were not kept; see serving.recording.records`
+      : `Cannot replay "${requestId}": it asked ${request.endpoint}, was answered ${request.status_code} and predicted nothing`,
   );
 }

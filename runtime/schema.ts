@@ -9,7 +9,12 @@
  * @module
  */
 import { accessSchema } from "./schema_access.ts";
+import { governanceSchema } from "./schema_governance.ts";
+import { inferenceSchema } from "./schema_inference.ts";
+import { promotionSchema } from "./schema_promotion.ts";
+import { quotaSchema } from "./schema_quota.ts";
 import { trackingSchema } from "./schema_tracking.ts";
+import { trafficSchema } from "./schema_traffic.ts";
 
 /** Statements that bring a store of the version before to `version`. */
 export interface Migration {
@@ -129,6 +134,11 @@ export const migrations: readonly Migration[] = [
   { version: 1, statements: firstSchema },
   { version: 2, statements: trackingSchema },
   { version: 3, statements: accessSchema },
+  { version: 4, statements: governanceSchema },
+  { version: 5, statements: trafficSchema },
+  { version: 6, statements: inferenceSchema },
+  { version: 7, statements: promotionSchema },
+  { version: 8, statements: quotaSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */

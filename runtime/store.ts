@@ -8,7 +8,7 @@
  * @module
  */
 import { dirname } from "node:path";
-import { UsageError } from "./errors.ts";
+import { describeError, UsageError } from "./errors.ts";
 import { openDatabase } from "./database.ts";
 import type {
   ColumnResult,
@@ -19,6 +19,10 @@ import type {
   SqlValue,
   Step,
 } from "./database_contract.ts";
+import { holdDatabase, type LocalDatabase, releaseDatabase } from "./held_databases.ts";
+import { journalSteps } from "./journal.ts";
+import { recoverJournals, type Recovery } from "./journal_recovery.ts";
+import { walPath } from "./store_file.ts";
 import { connectToOwner, publishOwner } from "./store_owner.ts";
 
 export type * from "./database_contract.ts";
@@ -30,8 +34,23 @@ export interface Store extends Database, AsyncDisposable {
   readonly isOwner: boolean;
   /** Calls `listener` after each committed write this process sees; gives a function that stops it. */
   onCommit(listener: () => void): () => void;
+  /**
+   * Calls `settle` before every call, so that rows a writer has not brought into the tables yet are
+   * there for whoever looks. Gives the writer its own way past it.
+   */
+  holdBack(settle: () => Promise<void>): WriteThrough;
+  /** What was found of journals that other processes left behind when this one took the file. */
+  readonly recoveries: readonly Recovery[];
   /** Stops the read-only queries that this process runs for others, with the reason they are given. */
   interruptReads(reason: string): void;
+}
+
+/** The way to a store for a writer that others wait for. */
+export interface WriteThrough {
+  /** As the store's own, without waiting for anybody. */
+  transaction(steps: readonly Step[]): Promise<void>;
+  /** Has nothing to settle any more. */
+  release(): void;
 }
 
 /** How to open a store. */
@@ -40,6 +59,8 @@ export interface StoreOptions {
   readonly publish?: boolean;
   /** Create the file when it is missing; default true. */
   readonly create?: boolean;
+  /** Hold the file in a thread of its own, so that a server answers while it commits; default false. */
+  readonly thread?: boolean;
 }
 
 /**
@@ -57,7 +78,10 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
     });
   }
   if (path !== ":memory:") await createFile(path);
-  const store = new SharedStore(path, options.publish !== false && path !== ":memory:");
+  const store = new SharedStore(path, {
+    publish: options.publish !== false && path !== ":memory:",
+    thread: options.thread === true,
+  });
   await store.connect();
   return store;
 }
@@ -67,13 +91,27 @@ export async function openStore(path: string, options: StoreOptions = {}): Promi
  * process that is killed meanwhile would leave a file that nobody can open.
  */
 async function createFile(path: string): Promise<void> {
-  if (await Deno.stat(path).then(() => true, () => false)) return;
+  if (await exists(path)) return;
+  if (await exists(walPath(path)) && !await exists(path)) {
+    throw new Error(
+      `Cannot create store "${path}": its write-ahead log "${
+        walPath(path)
+      }" is there and the file ` +
+        "itself is not; put the file back, or move the log away to begin with an empty store",
+    );
+  }
   await Deno.mkdir(dirname(path), { recursive: true });
   const draft = `${path}.${crypto.randomUUID().slice(0, 8)}.new`;
-  const database = await openDatabase(draft);
-  if (typeof database === "string") throw new Error(`Cannot create store "${path}": ${database}`);
-  await database.query("checkpoint");
-  await database.close();
+  try {
+    const database = await openDatabase(draft);
+    if (typeof database === "string") {
+      throw new Error(`Cannot open "${draft}": ${database} holds it`);
+    }
+    await database.query("checkpoint").finally(() => database.close());
+  } catch (error) {
+    for (const file of [draft, walPath(draft)]) await Deno.remove(file).catch(() => {});
+    throw new Error(`Cannot create store "${path}": ${describeError(error)}`, { cause: error });
+  }
   try {
     // Unlike a rename, a link never replaces the file that another process has just made.
     await Deno.link(draft, path);
@@ -85,20 +123,35 @@ async function createFile(path: string): Promise<void> {
   }
 }
 
+function exists(path: string): Promise<boolean> {
+  return Deno.stat(path).then(() => true, () => false);
+}
+
+/** Frames of one transaction of a recovery. */
+const RECOVERED_FRAMES = 64;
+
 /** How long a process waits for an owner that is just starting or just leaving. */
 const OWNER_WAIT_MS = 3_000;
 
 class SharedStore implements Store {
   #database: Database | undefined;
+  /** The same, when this process holds it. */
+  #held: LocalDatabase | undefined;
   #connecting: Promise<Database> | undefined;
   #unpublish: (() => Promise<void>) | undefined;
+  #stopListening: () => void = () => {};
   #isClosed = false;
+  #recoveries: readonly Recovery[] = [];
   readonly #listeners = new Set<() => void>();
+  readonly #writers = new Set<() => Promise<void>>();
 
-  constructor(readonly path: string, readonly publish: boolean) {}
+  constructor(
+    readonly path: string,
+    readonly options: { readonly publish: boolean; readonly thread: boolean },
+  ) {}
 
   get isOwner(): boolean {
-    return this.#database !== undefined && "isHeld" in this.#database;
+    return this.#held !== undefined;
   }
 
   /** Opens or borrows the database; a second call joins the first. */
@@ -109,13 +162,20 @@ class SharedStore implements Store {
   }
 
   async #open(): Promise<Database> {
+    const { publish, thread } = this.options;
     const deadline = Date.now() + OWNER_WAIT_MS;
     for (;;) {
-      const held = await openDatabase(this.path);
+      const held = await holdDatabase(this.path, { thread });
       if (typeof held !== "string") {
-        this.#database = held;
-        held.onCommit(() => this.#listeners.forEach((listener) => listener()));
-        if (this.publish) this.#unpublish = await publishOwner(this.path, held);
+        try {
+          this.#recoveries = await this.#recover(held);
+        } catch (error) {
+          await releaseDatabase(held);
+          throw error;
+        }
+        this.#database = this.#held = held;
+        this.#stopListening = held.onCommit(() => this.#listeners.forEach((listen) => listen()));
+        if (publish) this.#unpublish = await publishOwner(this.path, this);
         return held;
       }
       const borrowed = await connectToOwner(this.path);
@@ -142,20 +202,63 @@ class SharedStore implements Store {
     }
   }
 
+  /** Brings into the tables what processes that were killed had only in their journals. */
+  async #recover(held: Database): Promise<readonly Recovery[]> {
+    if (this.path === ":memory:") return [];
+    return await recoverJournals(this.path, async (id, frames) => {
+      const [row] = await held.query<{ sequence: number }>(
+        "select max(sequence) as sequence from core.journals where journal = ?",
+        [id],
+      );
+      const last = row.sequence ?? 0;
+      const due = frames.filter((frame) => frame.sequence > last);
+      for (let start = 0; start < due.length; start += RECOVERED_FRAMES) {
+        await held.transaction(
+          journalSteps(id, due.slice(start, start + RECOVERED_FRAMES)),
+        );
+      }
+      // Files of a journal go when the tables hold them: what lies between was in the tables once.
+      const first = due[0]?.sequence ?? last + 1;
+      return first > last + 1 ? { from: last + 1, to: first - 1 } : null;
+    });
+  }
+
+  get recoveries(): readonly Recovery[] {
+    return this.#recoveries;
+  }
+
   query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
-    return this.#use((database) => database.query<R>(sql, params));
+    return this.#useSettled((database) => database.query<R>(sql, params));
   }
 
   readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
-    return this.#use((database) => database.readColumns(sql, params));
+    return this.#useSettled((database) => database.readColumns(sql, params));
   }
 
   queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult> {
-    return this.#use((database) => database.queryReadOnly(sql, limits));
+    return this.#useSettled((database) => database.queryReadOnly(sql, limits));
   }
 
   transaction(steps: readonly Step[]): Promise<void> {
-    return this.#use((database) => database.transaction(steps));
+    return this.#useSettled((database) => database.transaction(steps));
+  }
+
+  async #useSettled<T>(action: (database: Database) => Promise<T>): Promise<T> {
+    for (const settle of this.#writers) await settle();
+    return await this.#use(action);
+  }
+
+  /** Answers whatever its writers have to settle: they may be what is wrong. */
+  check(): Promise<string | null> {
+    return this.#use((database) => database.check());
+  }
+
+  holdBack(settle: () => Promise<void>): WriteThrough {
+    this.#writers.add(settle);
+    return {
+      transaction: (steps) => this.#use((database) => database.transaction(steps)),
+      release: () => void this.#writers.delete(settle),
+    };
   }
 
   onCommit(listener: () => void): () => void {
@@ -171,8 +274,9 @@ class SharedStore implements Store {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#unpublish?.();
-    await this.#database?.close();
-    this.#database = undefined;
+    this.#stopListening();
+    if (this.#held) await releaseDatabase(this.#held);
+    this.#database = this.#held = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -56,6 +56,9 @@ export async function publishOwner(
   };
 }
 
+/** What a borrower may ask for. */
+const methods = ["query", "readColumns", "queryReadOnly", "transaction", "check"] as const;
+
 async function answer(request: Request, token: string, database: Database): Promise<Response> {
   const given = new TextEncoder().encode(request.headers.get("authorization") ?? "");
   const wanted = new TextEncoder().encode(`Bearer ${token}`);
@@ -64,10 +67,10 @@ async function answer(request: Request, token: string, database: Database): Prom
   }
   try {
     const call = decodeJson(await request.text()) as {
-      method: "query" | "readColumns" | "queryReadOnly" | "transaction";
+      method: typeof methods[number];
       args: unknown[];
     };
-    if (!["query", "readColumns", "queryReadOnly", "transaction"].includes(call.method)) {
+    if (!methods.includes(call.method)) {
       return new Response("Not found", { status: 404 });
     }
     const method = database[call.method] as (...args: unknown[]) => Promise<unknown>;
@@ -116,6 +119,10 @@ class BorrowedDatabase implements Database {
 
   async transaction(steps: readonly Step[]): Promise<void> {
     await this.#call("transaction", [steps]);
+  }
+
+  check(): Promise<string | null> {
+    return this.#call("check", []) as Promise<string | null>;
   }
 
   close(): Promise<void> {

@@ -9,13 +9,21 @@ export function print(text: string): void {
   writeAll(Deno.stdout, `${text}\n`);
 }
 
+/** Writes bytes to standard output, such as a file for the program that reads it. */
+export function printBytes(bytes: Uint8Array): void {
+  writeAll(Deno.stdout, bytes);
+}
+
 /** Writes a note to standard error, beside an answer that a program reads. */
 export function printError(text: string): void {
   writeAll(Deno.stderr, `${text}\n`);
 }
 
-function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
-  const bytes = encoder.encode(text);
+function writeAll(
+  stream: { writeSync(bytes: Uint8Array): number },
+  content: string | Uint8Array,
+): void {
+  const bytes = typeof content === "string" ? encoder.encode(content) : content;
   try {
     for (let offset = 0; offset < bytes.length;) {
       offset += stream.writeSync(bytes.subarray(offset));
@@ -80,6 +88,32 @@ const SHOWN_FINDINGS = 6;
 
 /** A stage that is silent for longer than this gets a line of its own where there is no terminal. */
 const QUIET_MS = 5_000;
+
+/** A line of standard error that says how far a command is, on a terminal alone. */
+export interface ProgressLine extends Disposable {
+  /** Shows `text` instead of what the line said before. */
+  show(text: string): void;
+}
+
+/** How often a progress line changes at most. */
+const PROGRESS_MS = 100;
+
+/** Makes a progress line; it is gone when disposed, so that it never mixes with an answer. */
+export function createProgressLine(): ProgressLine {
+  const isTerminal = Deno.stderr.isTerminal();
+  let shownAt = -Infinity;
+  return {
+    show(text) {
+      const now = performance.now();
+      if (!isTerminal || now - shownAt < PROGRESS_MS) return;
+      shownAt = now;
+      writeAll(Deno.stderr, `\r\x1b[2K${text.slice(0, 110)}`);
+    },
+    [Symbol.dispose]() {
+      if (shownAt > -Infinity) writeAll(Deno.stderr, "\r\x1b[2K");
+    },
+  };
+}
 
 /** Reports a run line by line; on a terminal the running stage has a live line. */
 export function createReporter(stageCount: number): Reporter {

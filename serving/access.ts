@@ -1,6 +1,6 @@
 /** Who may call, and what: a key and its role, or the loopback address alone. */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { type ApiKeys, hasRole, type Limits, type Role } from "../runtime/api_keys.ts";
+import { type ApiKeys, hasRole, type Limits, noLimits, type Role } from "../runtime/api_keys.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { HttpError } from "./http_error.ts";
 
@@ -65,8 +65,7 @@ export class Access {
     this.#admin = this.#digest && {
       name: `key-${this.#digest.toHex().slice(0, 8)}`,
       role: "admin",
-      requestsPerMinute: null,
-      rowsPerMinute: null,
+      ...noLimits,
       expiresAt: null,
       isRotated: false,
       isRevoked: false,

@@ -19,7 +19,10 @@ import { HttpError, retrySoon } from "./http_error.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Held } from "./models.ts";
 import type { RateLimiter } from "./rate_limit.ts";
+import type { Recording } from "./recording.ts";
 import type { RequestIds } from "./request_ids.ts";
+import type { RequestLog } from "./request_log.ts";
+import { RequestTrace } from "./request_trace.ts";
 
 /** One request on its way to an answer; a handler leaves here what the inference table wants to know. */
 export class Exchange {
@@ -29,11 +32,23 @@ export class Exchange {
   clientRequestId: string | null = null;
   requester: string | null = null;
   held: Held | null = null;
+  /** Name of the model that the request is for; `null` until it is known. */
+  model: string | null = null;
+  /** Whether the cache of predictions had the answer; `null` when it was not asked. */
+  cache: "hit" | "miss" | null = null;
   #rowCount = 0;
   queueMs: number | null = null;
   modelMs: number | null = null;
   requestBytes: number | null = null;
+  responseBytes: number | null = null;
+  /** The spans of the request; `null` while nobody traces. */
+  trace: RequestTrace | null = null;
+  #traceId: string | null | undefined;
   inferences: InferenceRows | null = null;
+  /** Why the request was refused or failed; `null` as long as it was not. */
+  failure: HttpError | null = null;
+  /** Body as it came, once it was read as a whole. */
+  body: string | Uint8Array | null = null;
   /** Ends the request with an error, whatever its handler is waiting for. */
   fail: (error: unknown) => void = () => {};
   /** Charges rows to the limit of the caller. */
@@ -45,6 +60,15 @@ export class Exchange {
     readonly endpoint: string,
     readonly role: Role,
   ) {}
+
+  /** Id of the trace that the request is a part of, 32 hex digits; `null` when it is of none. */
+  get traceId(): string | null {
+    // Asked more than once, and of none there is none to find again.
+    if (this.#traceId === undefined) {
+      this.#traceId = this.trace?.traceId ?? readTraceId(this.request.headers);
+    }
+    return this.#traceId;
+  }
 
   /** Rows that the request asks for. */
   get rowCount(): number {
@@ -61,15 +85,24 @@ export class Exchange {
     this.charge(rows);
   }
 
+  /** Keeps what the request failed of, and gives it as its client may see it. */
+  refuse(error: unknown): HttpError {
+    return this.failure = toHttpError(error);
+  }
+
   /**
    * Reads the body.
    * @throws {HttpError} 413 as soon as it is known to be larger than `maxBytes`.
    */
   async readText(maxBytes: number): Promise<string> {
     const { request } = this;
-    if (this.#hasLength(maxBytes)) return await request.text().catch(gone);
-    if (request.body === null) return "";
-    return new TextDecoder().decode(await this.#readStream(request.body, maxBytes));
+    const text = this.#hasLength(maxBytes)
+      ? await request.text().catch(gone)
+      : request.body === null
+      ? ""
+      : new TextDecoder().decode(await this.#readStream(request.body, maxBytes));
+    this.body = text;
+    return text;
   }
 
   /**
@@ -78,10 +111,13 @@ export class Exchange {
    */
   async readBytes(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const { request } = this;
-    if (this.#hasLength(maxBytes)) return await request.bytes().catch(gone);
-    return request.body === null
+    const bytes = this.#hasLength(maxBytes)
+      ? await request.bytes().catch(gone)
+      : request.body === null
       ? new Uint8Array(0)
       : await this.#readStream(request.body, maxBytes);
+    this.body = bytes;
+    return bytes;
   }
 
   /** Whether the length is told beforehand, and then within the limit. */
@@ -112,6 +148,12 @@ export class Exchange {
     }
     return Buffer.concat(chunks);
   }
+}
+
+/** Trace id of the caller's `traceparent`. */
+function readTraceId(headers: Headers): string | null {
+  const parent = headers.get("traceparent");
+  return parent === null ? null : TRACE_PARENT.exec(parent)?.[1] ?? null;
 }
 
 /** Refuses to go on: a body that breaks off is a client that has gone. */
@@ -163,11 +205,11 @@ export interface ExchangesOptions {
   readonly ids: RequestIds;
   readonly access: Access;
   readonly limiter: RateLimiter;
+  readonly recording: Recording;
   /** Name of the model that the server serves: its alerts answer for every request here. */
   readonly model: string;
   readonly timeoutMs: number;
-  /** Hears of requests that ended in a 500. */
-  readonly onError: (requestId: string, error: unknown) => void;
+  readonly requestLog: RequestLog;
 }
 
 /** Deadlines are checked this often. */
@@ -235,20 +277,29 @@ export class Exchanges {
     // Given ids hold no "#", so this one cannot collide with another.
     exchange.requestId = `${whole.requestId}#${number}`;
     exchange.requester = whole.requester;
-    return await this.#answer(exchange, async () => {
+    exchange.trace = whole.trace?.part(`${whole.route} part`) ?? null;
+    const answer = await this.#answer(exchange, async () => {
       // A stream may outlive its key, and each part counts against the limits.
       this.#admit(exchange);
       return await this.#run(exchange, handler);
     }, {}) as Answer;
+    const { metrics, requestLog } = this.#options;
+    metrics.countPart(exchange);
+    requestLog.failed(exchange);
+    exchange.trace?.answered(exchange, answer.status);
+    return answer;
   }
 
   async #exchange(exchange: Exchange, handler: Handler, options: RouteOptions): Promise<Response> {
+    exchange.trace = RequestTrace.ofRequest();
     const answer = await this.#answer(exchange, async () => {
       await this.#identify(exchange, options);
       return await this.#run(exchange, handler);
     }, options);
     const { body } = answer;
-    if (!isIterable(body)) this.#count(exchange, answer.status);
+    if (!isIterable(body)) this.#end(exchange, answer.status);
+    // Who serves HTTP may end the span before the stream has ended.
+    else exchange.trace?.answered(exchange, answer.status);
     return new Response(isIterable(body) ? this.#send(body, exchange, answer.status) : body, {
       // The client of a cancelled request is gone; 499 is for the table alone.
       status: answer.status,
@@ -256,6 +307,7 @@ export class Exchanges {
         "content-type": "application/json",
         "x-request-id": exchange.requestId,
         ...secureHeaders,
+        ...(exchange.cache === null ? {} : { "x-cache": exchange.cache }),
         ...answer.headers,
       },
     });
@@ -268,32 +320,61 @@ export class Exchanges {
     { isLogged = true, writeError = errorAnswer }: RouteOptions,
   ): Promise<Reply> {
     let answer: Reply;
-    let failure: HttpError | null = null;
     try {
       answer = await run();
     } catch (error) {
-      failure = toHttpError(error);
-      if (failure.status === 500) this.#options.onError(exchange.requestId, error);
-      answer = writeError(failure, exchange.requestId);
+      answer = writeError(exchange.refuse(error), exchange.requestId);
       exchange.inferences = null;
     }
-    if (!isLogged || isIterable(answer.body)) return answer;
+    if (isIterable(answer.body)) return answer;
+    exchange.responseBytes = Buffer.byteLength(answer.body);
+    if (!isLogged) return answer;
+    const startedAt = performance.now();
     try {
-      const bytes = Buffer.byteLength(answer.body);
-      await this.#options.log.record(
-        toRow(exchange, answer.status, bytes, { failure, model: this.#options.model }),
-        exchange.inferences,
-      );
-      return answer;
+      await this.#record(exchange, answer.status, answer.body);
     } catch (error) {
-      this.#options.metrics.countUnlogged();
-      return writeError(toLogError(error), exchange.requestId);
+      answer = writeError(exchange.refuse(toLogError(error)), exchange.requestId);
+      const { body, status } = answer;
+      exchange.responseBytes = Buffer.byteLength(body as string);
+      const hadRows = exchange.inferences !== null;
+      exchange.inferences = null;
+      // A full log has a reserve for the refusals themselves.
+      const isOnRecord = error instanceof LogFullError && hadRows &&
+        await this.#record(exchange, status, body as string).then(() => true, () => false);
+      if (!isOnRecord) this.#options.metrics.countUnlogged();
+    } finally {
+      exchange.trace?.step("inference log", { from: startedAt });
     }
+    return answer;
   }
 
-  #count(exchange: Exchange, status: number): void {
-    const seconds = (performance.now() - exchange.startedAt) / 1000;
-    this.#options.metrics.countRequest(exchange.route, status, seconds);
+  /** Resolves when the row of a request is on record, with what is kept of it. */
+  #record(exchange: Exchange, status: number, response: string | Uint8Array): Promise<void> {
+    const { log, recording, model } = this.#options;
+    const row = toRow(exchange, status, model);
+    const { held } = exchange;
+    if (held === null) return log.record(row);
+    const { inputs, order } = held.model.signature;
+    const { inferences, ...kept } = recording.keep({
+      requestId: exchange.requestId,
+      model: held.model.version.model,
+      inputs,
+      order: order?.column,
+      inferences: exchange.inferences,
+      request: exchange.body,
+      response,
+      error: row.error,
+    });
+    return log.record({ ...row, ...kept }, inferences);
+  }
+
+  /** Counts a request that is over. */
+  #end(exchange: Exchange, status: number): void {
+    const { metrics, requestLog } = this.#options;
+    metrics.countRequest(exchange, status);
+    requestLog.failed(exchange);
+    requestLog.answered(exchange, status);
+    exchange.trace?.answered(exchange, status);
   }
 
   /** Sends parts as fast as the client takes them, and then writes the row of the request. */
@@ -306,43 +387,43 @@ export class Exchanges {
     const encoder = new TextEncoder();
     let bytes = 0;
     let isEnded = false;
-    const end = async (error: HttpError | null): Promise<void> => {
+    const end = async (): Promise<void> => {
       isEnded = true;
-      this.#count(exchange, error?.status ?? status);
+      exchange.responseBytes = bytes;
+      const last = exchange.failure?.status ?? status;
+      this.#end(exchange, last);
       try {
-        await this.#options.log.record(toRow(exchange, error?.status ?? status, bytes, {
-          failure: error,
-          model: this.#options.model,
-        }));
+        await this.#options.log.record(toRow(exchange, last, this.#options.model));
       } catch (cause) {
         this.#options.metrics.countUnlogged();
         throw toLogError(cause);
       }
     };
     return new ReadableStream({
-      async pull(controller) {
+      pull: async (controller) => {
         try {
           const { value, done } = await iterator.next();
           if (isEnded) return;
           if (done) {
-            await end(null);
+            await end();
             return controller.close();
           }
           const part = encoder.encode(value);
           bytes += part.length;
           controller.enqueue(part);
         } catch (error) {
-          const failure = toHttpError(error);
-          if (!isEnded) await end(failure);
+          const failure = exchange.refuse(error);
+          if (!isEnded) await end();
           // Deno prints what a stream ends with: a sentence, not a stack.
           controller.error(failure.message);
         }
       },
-      async cancel() {
+      cancel: async () => {
         if (isEnded) return;
         await iterator.return?.();
         // Whom a failure to write the row would be told is gone; it is counted.
-        await end(cancelled()).catch(() => {});
+        exchange.refuse(cancelled());
+        await end().catch(() => {});
       },
     }, { highWaterMark: 0 });
   }
@@ -441,23 +522,17 @@ function toLogError(error: unknown): HttpError {
   );
 }
 
-function toRow(
-  exchange: Exchange,
-  statusCode: number,
-  responseBytes: number,
-  { failure, model }: { readonly failure: HttpError | null; readonly model: string },
-): RequestRow {
-  const { request, held } = exchange;
-  const parent = request.headers.get("traceparent");
+function toRow(exchange: Exchange, statusCode: number, model: string): RequestRow {
+  const { request, held, failure } = exchange;
   return {
     requestId: exchange.requestId,
     clientRequestId: exchange.clientRequestId,
-    traceId: parent === null ? null : TRACE_PARENT.exec(parent)?.[1] ?? null,
+    traceId: exchange.traceId,
     requestTime: exchange.time,
     method: request.method,
     endpoint: exchange.endpoint,
     statusCode,
-    model: held?.model.version.model ?? model,
+    model: held?.model.version.model ?? exchange.model ?? model,
     version: held?.model.version.version ?? null,
     alias: held?.alias ?? null,
     requester: exchange.requester,
@@ -466,7 +541,7 @@ function toRow(
     queueMs: exchange.queueMs,
     modelMs: exchange.modelMs,
     requestBytes: exchange.requestBytes,
-    responseBytes,
+    responseBytes: exchange.responseBytes,
     error: failure === null ? null : describeError(failure),
   };
 }

@@ -7,12 +7,16 @@
 import { describeError, UsageError } from "../runtime/errors.ts";
 import { resolveVersion } from "../runtime/model_registry.ts";
 import type { Store } from "../runtime/store.ts";
-import type { BatcherOptions } from "./batcher.ts";
+import { Follower } from "./follower.ts";
 import { HttpError } from "./http_error.ts";
-import { ServedModel } from "./served_model.ts";
+import type { QueuedModel } from "./metrics/inference.ts";
+import { ServedModel, type ServedOptions } from "./served_model.ts";
+import { Unloaded } from "./unloaded.ts";
 
-/** Which version a request asks for; neither: the default. */
+/** Which version a request asks for; neither alias nor version: the default. */
 export interface ModelReference {
+  /** Name of the model; left out: the one that the server is for. */
+  readonly model?: string;
   readonly alias?: string;
   readonly version?: number;
 }
@@ -25,10 +29,21 @@ export interface Held {
 }
 
 /** What and how a server serves. */
-export interface ModelsOptions extends BatcherOptions {
+export interface ModelsOptions extends ServedOptions {
   readonly model: string;
   /** Aliases that may be the default, the most wanted first. */
   readonly preference: readonly string[];
+  /** Hears of what changes. */
+  readonly onEvent?: (event: ModelEvent) => void;
+}
+
+/** Something that became of a model in memory. */
+export interface ModelEvent {
+  readonly kind: "model_loaded" | "model_load_failed" | "alias_moved";
+  readonly model: string;
+  readonly version: number;
+  /** In one sentence. */
+  readonly message: string;
 }
 
 /** An alias whose version could not be loaded; what it served before is served on. */
@@ -38,12 +53,6 @@ export interface LoadFailure {
   readonly message: string;
   readonly at: number;
 }
-
-/** How often changes that another process made are looked for. */
-const POLL_MS = 1_000;
-
-/** Own commits are many, and each could hold an alias change: look at most this often. */
-const CHECK_MS = 500;
 
 /** A version that could not be loaded is tried again after this long. */
 const RETRY_MS = 30_000;
@@ -62,30 +71,31 @@ export class Models {
   readonly #failures = new Map<string, LoadFailure>();
   #aliases = new Map<string, number>();
   #default: Held | null = null;
+  readonly #unloaded: Unloaded;
   #storeError: string | null = null;
-  #refreshing: Promise<void> | undefined;
-  #isRefreshWanted = false;
-  #checkTimer: ReturnType<typeof setTimeout> | undefined;
-  #checkedAt = 0;
-  #pollTimer: ReturnType<typeof setTimeout> | undefined;
-  #stopListening: () => void = () => {};
+  readonly #follower = new Follower(() => this.#look());
   #isClosed = false;
 
   private constructor(store: Store, options: ModelsOptions) {
     this.#store = store;
     this.#options = options;
+    this.#unloaded = new Unloaded(options.model);
   }
 
   /** Loads the default, if there is one yet, and follows the aliases from then on. */
   static async open(store: Store, options: ModelsOptions): Promise<Models> {
     const models = new Models(store, options);
     await models.refresh();
-    models.#stopListening = store.onCommit(() => models.#check());
-    models.#pollTimer = setInterval(() => void models.refresh(), POLL_MS);
+    models.#follower.start(store);
     return models;
   }
 
-  /** The model that requests get which ask for none. */
+  /** Name of the model. */
+  get model(): string {
+    return this.#options.model;
+  }
+
+  /** The version that requests get which ask for none. */
   get default(): Held | null {
     return this.#default;
   }
@@ -110,6 +120,57 @@ export class Models {
     return [...this.#loaded.keys()];
   }
 
+  /** What waits for each version in memory. */
+  get queued(): QueuedModel[] {
+    return [...this.#loaded.values()].map((model) => model.queued);
+  }
+
+  /** Whether a version, or the default when none is given, was unloaded by request. */
+  isUnloaded(version = this.#wantedDefault()): boolean {
+    return this.#unloaded.has(version);
+  }
+
+  /**
+   * Takes a version out of memory, after its last request, and refuses it from then on: an alias does
+   * not bring it back. Without alias and version, all versions.
+   * @throws {HttpError} 404 when there is no such alias or version.
+   */
+  async unload(reference: ModelReference = {}): Promise<void> {
+    this.#unloaded.add(await this.#findVersion(reference));
+    for (const version of this.#loaded.keys()) {
+      if (this.#unloaded.has(version)) this.#retire(version);
+    }
+    if (this.isUnloaded(this.#default?.model.version.version)) this.#default = null;
+  }
+
+  /**
+   * Brings a version into memory and back into use; without alias and version, all that was unloaded.
+   * @throws {HttpError} as {@linkcode acquire}.
+   */
+  async load(reference: ModelReference = {}): Promise<Held> {
+    this.#unloaded.remove(await this.#findVersion(reference));
+    await this.refresh();
+    return await this.acquire(reference);
+  }
+
+  /** The version that a reference names, `null` when it names none. */
+  async #findVersion({ alias, version }: ModelReference): Promise<number | null> {
+    if (alias === undefined && version === undefined) return null;
+    const text = alias === undefined ? String(version) : `@${alias}`;
+    try {
+      return (await resolveVersion(this.#store, this.#options.model, text)).version;
+    } catch (error) {
+      if (error instanceof UsageError) throw new HttpError(error.message, "not_found");
+      throw error;
+    }
+  }
+
+  /** The version of the alias that would be the default now. */
+  #wantedDefault(): number | undefined {
+    const alias = this.#options.preference.find((alias) => this.#aliases.has(alias));
+    return alias === undefined ? undefined : this.#aliases.get(alias);
+  }
+
   /**
    * Gives the model for a request, which must release it.
    * @throws {HttpError} 503 when no model is loaded, 404 when there is no such alias or version.
@@ -122,6 +183,7 @@ export class Models {
     }
     const alias = reference.alias ?? null;
     const version = alias === null ? reference.version! : this.#aliases.get(alias);
+    if (this.#unloaded.has(version)) throw this.#unloaded.refuse(version);
     const model = version === undefined ? undefined : this.#loaded.get(version);
     if (model === undefined) return this.#acquireOther(reference);
     this.#touch(model);
@@ -134,12 +196,14 @@ export class Models {
     let version = alias === null ? reference.version! : this.#aliases.get(alias);
     try {
       // An alias set a moment ago may not have been noticed yet.
-      version ??= (await resolveVersion(this.#store, model, `@${alias}`)).version;
+      version ??= (await this.#findVersion(reference))!;
+      if (this.#unloaded.has(version)) throw this.#unloaded.refuse(version);
       let served = this.#loaded.get(version) ?? await this.#load(version);
       // Others may have asked for so many versions that this one has had to go already.
       while (served.isClosed) served = await this.#load(version);
       return { model: served.retain(), alias };
     } catch (error) {
+      if (error instanceof HttpError) throw error;
       if (error instanceof UsageError) throw new HttpError(error.message, "not_found");
       throw new HttpError(
         `Cannot load model "${model}" ${alias ? `alias "${alias}"` : `version ${version}`}: ${
@@ -152,6 +216,7 @@ export class Models {
   }
 
   #noModel(): HttpError {
+    if (this.isUnloaded()) return this.#unloaded.refuse(this.#wantedDefault());
     const [failure] = this.#failures.values();
     const aliases = this.#options.preference.map((alias) => `@${alias}`).join(" nor ");
     return new HttpError(
@@ -164,33 +229,25 @@ export class Models {
   }
 
   /** Looks at the aliases now and follows them. Never rejects: what went wrong is in the state. */
-  async refresh(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isRefreshWanted = true;
-    await (this.#refreshing ??= Promise.resolve().then(() => this.#refreshAll()));
+  refresh(): Promise<void> {
+    return this.#follower.refresh();
   }
 
-  async #refreshAll(): Promise<void> {
-    while (this.#isRefreshWanted && !this.#isClosed) {
-      this.#isRefreshWanted = false;
-      this.#checkedAt = performance.now();
-      try {
-        const rows = await this.#store.query<{ alias: string; version: number | null }>(
-          "select alias, version from aliases where model = ?",
-          [this.#options.model],
-        );
-        this.#storeError = null;
-        await this.#follow(
-          new Map(
-            rows.flatMap(({ alias, version }) => version === null ? [] : [[alias, version]]),
-          ),
-        );
-      } catch (error) {
-        this.#storeError = describeError(error);
-      }
+  async #look(): Promise<void> {
+    try {
+      const rows = await this.#store.query<{ alias: string; version: number | null }>(
+        "select alias, version from aliases where model = ?",
+        [this.#options.model],
+      );
+      this.#storeError = null;
+      await this.#follow(
+        new Map(
+          rows.flatMap(({ alias, version }) => version === null ? [] : [[alias, version]]),
+        ),
+      );
+    } catch (error) {
+      this.#storeError = describeError(error);
     }
-    // In the same tick as the check, so that no wish is left behind.
-    this.#refreshing = undefined;
   }
 
   /** Moves to `wanted`, alias by alias; one whose version cannot be loaded stays where it is. */
@@ -200,7 +257,9 @@ export class Models {
     for (const alias of this.#failures.keys()) if (!wanted.has(alias)) this.#failures.delete(alias);
     let chosen: Held | null = null;
     for (const alias of this.#options.preference) {
-      if (chosen === null) chosen = await this.#settle(alias, next);
+      // A default that was unloaded is missed: no other alias takes its place.
+      if (chosen !== null || this.#unloaded.has(next.get(alias))) break;
+      chosen = await this.#settle(alias, next);
     }
     for (const alias of wanted.keys()) {
       // An alias that nobody has asked for is loaded when somebody does.
@@ -208,7 +267,12 @@ export class Models {
       if (isServed && alias !== chosen?.alias) await this.#settle(alias, next);
     }
     this.#aliases = next;
-    this.#default = chosen;
+    for (const [alias, version] of next) {
+      if (before.get(alias) === version) continue;
+      const message = `Alias "${alias}" of model "${this.model}" is at version ${version}`;
+      this.#tell("alias_moved", version, message);
+    }
+    this.#default = chosen && !this.#unloaded.has(chosen.model.version.version) ? chosen : null;
     const named = new Set(next.values());
     for (const version of before.values()) if (!named.has(version)) this.#retire(version);
   }
@@ -216,7 +280,7 @@ export class Models {
   /** Loads what `alias` wants; when that fails, sets it back in `next` to what it serves now. */
   async #settle(alias: string, next: Map<string, number>): Promise<Held | null> {
     const version = next.get(alias);
-    if (version === undefined) return null;
+    if (version === undefined || this.#unloaded.has(version)) return null;
     if (this.#loaded.has(version) || await this.#tryLoad(alias, version)) {
       this.#failures.delete(alias);
       return { model: this.#loaded.get(version)!, alias };
@@ -238,6 +302,7 @@ export class Models {
     } catch (error) {
       const message = describeError(error);
       this.#failures.set(alias, { alias, version, message, at: Date.now() });
+      this.#tell("model_load_failed", version, message);
       return false;
     }
   }
@@ -255,13 +320,19 @@ export class Models {
   async #open(version: number): Promise<ServedModel> {
     const found = await resolveVersion(this.#store, this.#options.model, String(version));
     const model = await ServedModel.open(this.#store, found, this.#options);
-    if (this.#isClosed) {
+    if (this.#isClosed || this.#unloaded.has(version)) {
       model.retire();
+      if (!this.#isClosed) throw this.#unloaded.refuse(version);
       throw new Error(`Cannot load model ${model.name}: the server is closing`);
     }
     this.#loaded.set(version, model);
+    this.#tell("model_loaded", version, `Model ${model.name} is loaded`);
     this.#retireExtra(version);
     return model;
+  }
+
+  #tell(kind: ModelEvent["kind"], version: number, message: string): void {
+    this.#options.onEvent?.({ kind, model: this.model, version, message });
   }
 
   #touch(model: ServedModel): void {
@@ -289,22 +360,10 @@ export class Models {
     model.retire();
   }
 
-  #check(): void {
-    if (this.#checkTimer !== undefined || this.#isClosed) return;
-    const wait = Math.max(0, this.#checkedAt + CHECK_MS - performance.now());
-    this.#checkTimer = setTimeout(() => {
-      this.#checkTimer = undefined;
-      void this.refresh();
-    }, wait);
-  }
-
   /** Stops following and closes every session after its last request. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#stopListening();
-    clearInterval(this.#pollTimer);
-    clearTimeout(this.#checkTimer);
-    await this.#refreshing;
+    await this.#follower.close();
     await Promise.allSettled(this.#loading.values());
     this.#default = null;
     for (const version of this.#loaded.keys()) this.#retire(version);

@@ -3,10 +3,14 @@ import { z } from "zod";
 import type { Signature } from "../runtime/signature.ts";
 import { errorStatus } from "./http_error.ts";
 import { MAX_CONTRIBUTIONS, MAX_EXPLAINED_ROWS } from "./explain.ts";
+import { dataSchemas, describeBatchFile, describeSqlForms, jobPaths } from "./openapi_data.ts";
 import { protocolPaths, protocolSchemas } from "./openapi_protocols.ts";
+import { registryPaths, registrySchemas } from "./openapi_registry.ts";
 import { bodyOptions } from "./records.ts";
 import { LabelsBody } from "./routes/labels.ts";
 import { SqlBody } from "./routes/sql.ts";
+import { RollbackBody } from "./routes/traffic.ts";
+import { priorities } from "./traffic/urgency.ts";
 
 type Json = Record<string, unknown>;
 
@@ -33,17 +37,18 @@ export function describeApi(signature: Signature | null, options: DocumentOption
     "/predict": {
       post: write("Predict records", "predict", "PredictBody", "Predictions", [
         ...modelParameters,
+        ...urgencyParameters,
         explainParameter,
       ]),
     },
     "/batch_predict": {
-      post: write(
-        "Predict many records",
+      post: describeBatchFile(write(
+        "Predict many records, or a file",
         "batchPredict",
         "BatchPredictBody",
         "Predictions",
-        modelParameters,
-      ),
+        [...modelParameters, ...urgencyParameters],
+      )),
     },
     "/model_info": {
       get: {
@@ -51,13 +56,27 @@ export function describeApi(signature: Signature | null, options: DocumentOption
         parameters: modelParameters,
       },
     },
-    "/models": { get: read("Every registered version", "models", "Object") },
-    "/sql": { post: write("One read-only SELECT", "sql", "SqlBody", "SqlResult") },
+    ...registryPaths({ read, text, write }),
+    "/models/compare": {
+      get: {
+        ...read("Which of two versions the labels speak for", "compareVersions", "Object"),
+        parameters: compareParameters,
+      },
+    },
+    "/traffic": { get: read("How requests are divided among versions", "traffic", "Object") },
+    "/traffic/rollback": {
+      post: write("Stop the canary", "rollBackCanary", "RollbackBody", "Object"),
+    },
+    "/sql": {
+      post: describeSqlForms(write("One read-only SELECT", "sql", "SqlBody", "SqlResult")),
+    },
     "/labels": {
       post: write("The truth about earlier predictions", "labels", "LabelsBody", "Object"),
     },
     "/metrics": { get: text("Prometheus metrics", "metrics", "text/plain") },
     "/openapi.json": { get: text("This document", "openapi", "application/json") },
+    "/docs": { get: text("This document as a page", "docs", "text/html") },
+    ...jobPaths(read),
     ...protocolPaths(signature),
   };
   return {
@@ -81,6 +100,12 @@ export function describeApi(signature: Signature | null, options: DocumentOption
 
 const modelParameters: Json[] = [
   {
+    name: "model",
+    in: "query",
+    description: "Serve another registered model that the server answers for",
+    schema: { type: "string", minLength: 1 },
+  },
+  {
     name: "alias",
     in: "query",
     description: "Serve the version behind this alias",
@@ -91,6 +116,37 @@ const modelParameters: Json[] = [
     in: "query",
     description: "Serve this version",
     schema: { type: "integer", minimum: 1 },
+  },
+];
+
+const urgencyParameters: Json[] = [
+  {
+    name: "X-Priority",
+    in: "header",
+    description: "Who is predicted first when requests wait; nobody waits for ever",
+    schema: { enum: priorities, default: "normal" },
+  },
+  {
+    name: "X-Timeout-Ms",
+    in: "header",
+    description: "Milliseconds after which a request that still waits is answered 504",
+    schema: { type: "integer", minimum: 1 },
+  },
+];
+
+const compareParameters: Json[] = [
+  ...["champion", "challenger"].map((name) => ({
+    name,
+    in: "query",
+    required: true,
+    description: "Alias or version",
+    schema: { type: "string", minLength: 1 },
+  })),
+  {
+    name: "model",
+    in: "query",
+    description: "Left out: the one that the server is for",
+    schema: { type: "string", minLength: 1 },
   },
 ];
 
@@ -126,7 +182,7 @@ function responses(ok: Json, statuses: readonly number[]): Json {
   return all;
 }
 
-const readErrors = [400, 401, 403, 404, 500, 503, 504];
+const readErrors = [400, 401, 403, 404, 429, 500, 503, 504];
 const writeErrors = [...readErrors, 413, 422];
 
 function read(summary: string, operationId: string, schema: string, plain: number[] = []): Json {
@@ -141,7 +197,7 @@ function read(summary: string, operationId: string, schema: string, plain: numbe
 }
 
 function text(summary: string, operationId: string, type: string): Json {
-  const schema = type === "text/plain" ? { type: "string" } : { type: "object" };
+  const schema = type.startsWith("text/") ? { type: "string" } : { type: "object" };
   return { summary, operationId, responses: responses(content(schema, type), readErrors) };
 }
 
@@ -167,10 +223,18 @@ function schemas(signature: Signature | null, options: DocumentOptions): Json {
     Record: recordSchema(signature),
     Columns: columnsSchema(signature),
     PredictBody: bodySchema(predict, options.maxRows),
-    BatchPredictBody: bodySchema(batchPredict, options.maxBatchPredictRows),
+    BatchPredictBody: {
+      anyOf: [
+        bodySchema(batchPredict, options.maxBatchPredictRows),
+        reference("BatchFileBody"),
+      ],
+    },
+    ...dataSchemas,
+    ...registrySchemas,
     Predictions: predictionsSchema(signature),
     SqlBody: toSchema(SqlBody),
     LabelsBody: toSchema(LabelsBody),
+    RollbackBody: toSchema(RollbackBody),
     SqlResult: toSchema(SqlResult),
     Error: toSchema(ErrorBody),
     Object: { type: "object" },

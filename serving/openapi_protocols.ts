@@ -5,12 +5,11 @@ import { inputTensors, outputNames } from "./oip/contract.ts";
 type Json = Record<string, unknown>;
 
 /** Statuses of a refusal, besides those that only a body can earn. */
-const readErrors = [400, 401, 403, 404, 500, 503, 504];
+const readErrors = [400, 401, 403, 404, 429, 500, 503, 504];
 const writeErrors = [...readErrors, 413];
 
 /**
  * Gives the paths, under the name of the model that is served: the document describes one server.
- * Below `/v2/models/{model}`, `/versions/{version}` may stand in between, a number or an alias.
  */
 export function protocolPaths(signature: Signature | null): Json {
   const name = signature ? encodeURIComponent(signature.model) : "{model}";
@@ -24,14 +23,11 @@ export function protocolPaths(signature: Signature | null): Json {
       get: probe("Whether a prediction would be answered", "oipReady", flag("ready")),
     },
     "/v2/models/stats": { get: oip("Statistics of every version", "oipAllStatistics", object) },
-    [model]: { ...parameters, get: oip("The model's tensors", "oipModel", object) },
-    [`${model}/ready`]: { ...parameters, get: oip("Whether it answers", "oipModelReady", object) },
-    [`${model}/config`]: {
-      ...parameters,
-      get: oip("Configuration in Triton's form", "oipConfig", object),
-    },
-    [`${model}/stats`]: { ...parameters, get: oip("Statistics", "oipStatistics", object) },
-    [`${model}/infer`]: { ...parameters, post: infer() },
+    ...modelPaths(model, "", signature ? [] : [modelParameter]),
+    ...modelPaths(`${model}/versions/{version}`, "OfVersion", [
+      ...(signature ? [] : [modelParameter]),
+      versionParameter,
+    ]),
     [`${repository}/index`]: {
       post: oip("Every registered version and its state", "oipIndex", { type: "array" }),
     },
@@ -41,7 +37,7 @@ export function protocolPaths(signature: Signature | null): Json {
     },
     [`${repository}/models/${name}/unload`]: {
       ...parameters,
-      post: oip("Take a version out of memory", "oipUnload", object),
+      post: oip("Take a version out of use, or the whole model", "oipUnload", object),
     },
     "/invocations": { post: invocations() },
     "/ping": { get: probe("Whether a prediction would be answered", "ping", null) },
@@ -53,6 +49,22 @@ export function protocolPaths(signature: Signature | null): Json {
       },
     },
     "/predict/stream": { post: stream() },
+  };
+}
+
+/** The paths of a model, or of one version of it, whose operations have `suffix` in their ids. */
+function modelPaths(path: string, suffix: string, given: readonly Json[]): Json {
+  const parameters = given.length === 0 ? {} : { parameters: given };
+  const read = (summary: string, id: string) => ({
+    ...parameters,
+    get: oip(summary, id + suffix, object),
+  });
+  return {
+    [path]: read("The model's tensors", "oipModel"),
+    [`${path}/ready`]: read("Whether it answers", "oipModelReady"),
+    [`${path}/config`]: read("Configuration in Triton's form", "oipConfig"),
+    [`${path}/stats`]: read("Statistics", "oipStatistics"),
+    [`${path}/infer`]: { ...parameters, post: infer(`oipInfer${suffix}`) },
   };
 }
 
@@ -156,10 +168,18 @@ const modelParameter: Json = {
   schema: { type: "string" },
 };
 
-function infer(): Json {
+const versionParameter: Json = {
+  name: "version",
+  in: "path",
+  required: true,
+  description: "Number or alias",
+  schema: { type: "string" },
+};
+
+function infer(operationId: string): Json {
   const binary = { schema: { type: "string", format: "binary" } };
   return {
-    ...oip("Predict the rows of tensors", "oipInfer", reference("OipInferAnswer"), writeErrors),
+    ...oip("Predict the rows of tensors", operationId, reference("OipInferAnswer"), writeErrors),
     parameters: [{
       name: "Inference-Header-Content-Length",
       in: "header",
@@ -191,13 +211,15 @@ function invocations(): Json {
   };
 }
 
+const NDJSON = "application/x-ndjson";
+
 function stream(): Json {
-  const lines = (description: string) =>
-    content({ type: "string", description }, "application/x-ndjson");
+  const lines = (description: string) => content({ type: "string", description }, NDJSON);
   return {
     summary: "Predict every line of a body, in order and as it comes",
     operationId: "predictStream",
-    requestBody: { required: true, ...lines("One Record or PredictBody a line") },
+    // Any bytes: a line that is none of these has an answer of its own, and the whole is 200.
+    requestBody: content({ description: "One Record or PredictBody a line" }, NDJSON),
     responses: responses(
       lines("For each line that is not blank one line of Predictions or Error"),
       readErrors,

@@ -1,5 +1,8 @@
 /** Parameters of the server, as a user writes them under `serving:` in a config. */
 import { z } from "zod";
+import { logFormats } from "../runtime/logger.ts";
+import { RecordingParams } from "./recording.ts";
+import { CacheParams, TrafficParams } from "./traffic/params.ts";
 
 /** Parses the parameters of the server; `ServingParams.parse({})` gives the defaults. */
 export const ServingParams = z.strictObject({
@@ -17,11 +20,23 @@ export const ServingParams = z.strictObject({
   maxBatchPredictRows: z.int().positive().default(50_000).describe(
     "Most records of one /batch_predict request",
   ),
+  batchDirectory: z.string().min(1).optional().describe(
+    "Folder whose files /batch_predict reads and writes by path; left out: none",
+  ),
+  maxBatchJobs: z.int().positive().default(1).describe(
+    "Files that /batch_predict predicts at once",
+  ),
+  logBatch: z.boolean().default(true).describe(
+    "Whether each record of such a file is a row of the inference table",
+  ),
   maxBatchRows: z.int().positive().default(256).describe(
     "Most records of one model run; requests that wait share a run",
   ),
   queueRows: z.int().positive().default(20_000).describe(
-    "Records that may wait for the model, and rows that may wait for the inference log, before the server answers 503",
+    "Records that may wait for the model before the server answers 503",
+  ),
+  logRows: z.int().positive().default(100_000).describe(
+    "Rows, on disk or not, that may wait for the tables before the server answers 503; from half of them on, answers wait for the tables",
   ),
   durability: z.enum(["commit", "async"]).default("commit").describe(
     "commit: answer when the request is on disk; async: answer first, and lose the last moments when killed",
@@ -29,6 +44,20 @@ export const ServingParams = z.strictObject({
   requestTimeoutMs: z.int().positive().default(30_000).describe(
     "Milliseconds a request may take before it is answered 504",
   ),
+  models: z.array(z.string().min(1)).default([]).describe(
+    "Other registered models to answer for, beside the one of this use case",
+  ),
+  traffic: TrafficParams.prefault({}).describe(
+    "How requests that name no version are divided; by default one version answers them all",
+  ),
+  log: z.enum(logFormats).default("text").describe(
+    "Form of what the server writes to standard error: sentences, a line of JSON per event, or nothing",
+  ),
+  accessLog: z.boolean().default(false).describe("Whether every request is a line of it"),
+  recording: RecordingParams.prefault({}).describe(
+    "What is kept of requests beside their metadata",
+  ),
+  cache: CacheParams.optional().describe("Keeps predictions of equal input; left out: none"),
 });
 
 /** Parsed {@linkcode ServingParams}. */

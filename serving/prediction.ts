@@ -5,23 +5,27 @@
  * @module
  */
 import type { InferenceLog } from "../runtime/inference_log.ts";
-import type { TimedPrediction } from "./batcher.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkExplainedRows, type Explanation } from "./explain.ts";
 import { HttpError, retrySoon } from "./http_error.ts";
-import type { Metrics } from "./metrics.ts";
-import type { Held, ModelReference, Models } from "./models.ts";
+import type { Metrics, ModelCounters } from "./metrics.ts";
+import type { ModelCatalog } from "./model_catalog.ts";
+import type { Held, ModelReference } from "./models.ts";
 import type { Records } from "./records.ts";
-import type { ServedModel } from "./served_model.ts";
-import { Statistics } from "./statistics.ts";
+import type { ServedModel, ServedPrediction } from "./served_model.ts";
+import type { Statistics } from "./statistics.ts";
+import type { Traffic } from "./traffic/traffic.ts";
+import { readUrgency, type Urgency } from "./traffic/urgency.ts";
 
 /** What predictions need. */
 export interface PredictionPathDeps {
-  readonly models: Models;
+  readonly models: ModelCatalog;
   readonly log: InferenceLog;
   readonly metrics: Metrics;
-  /** Rows of one model run. */
-  readonly maxBatchRows: number;
+  /** Counts what is predicted, by version. */
+  readonly statistics: Statistics;
+  /** Divides the requests that name no version; `null` when the default answers them all. */
+  readonly traffic: Traffic | null;
 }
 
 /** What one protocol adds to the path. */
@@ -35,27 +39,29 @@ export interface Protocol<T> {
   read(model: ServedModel): Records;
   /** Gives the answer, with an explanation of each record where they were asked for. */
   write(
-    prediction: TimedPrediction,
+    prediction: ServedPrediction,
     held: Held,
     records: Records,
     explanations?: readonly Explanation[],
   ): T;
   /** Contributions to explain each record by; left out: nothing is explained. */
   readonly explain?: number | undefined;
-  /** Takes the request out of the queue; left out: nothing does. */
-  readonly signal?: AbortSignal;
+  /** What the protocol itself says of it, over what the headers say. */
+  readonly urgency?: Urgency;
 }
 
 /** Predicts the records of requests, and leaves in each exchange what the inference table wants. */
 export class PredictionPath {
-  /** What was predicted by this path, by version. */
-  readonly statistics: Statistics;
   readonly #deps: PredictionPathDeps;
-  readonly #counters = new WeakMap<ServedModel, LabelCounters>();
+  readonly #counters = new WeakMap<ServedModel, PredictionCounter>();
 
   constructor(deps: PredictionPathDeps) {
     this.#deps = deps;
-    this.statistics = new Statistics(deps.maxBatchRows);
+  }
+
+  /** What was predicted, by version. */
+  get statistics(): Statistics {
+    return this.#deps.statistics;
   }
 
   /**
@@ -64,11 +70,24 @@ export class PredictionPath {
    * their rows, the model fails or cannot be explained.
    */
   async predict<T>(exchange: Exchange, protocol: Protocol<T>): Promise<T> {
-    const held = await this.#deps.models.acquire(protocol.reference);
+    const { models, traffic } = this.#deps;
+    const { reference } = protocol;
+    const urgency = {
+      ...readUrgency(exchange.request.headers, exchange.startedAt),
+      ...protocol.urgency,
+    };
+    exchange.model = models.of(reference?.model).model;
+    const divider = traffic?.isFor(reference) ? traffic : null;
+    const held = await (divider ? divider.acquire(exchange) : models.acquire(reference));
     const { model } = held;
     try {
       exchange.held = held;
-      return await this.#predict(exchange, held, protocol);
+      const { answer, records, prediction } = await this.#predict(exchange, held, {
+        ...protocol,
+        urgency,
+      });
+      divider?.mirror(exchange, { champion: model, records, prediction });
+      return answer;
     } catch (error) {
       this.statistics.of(model).fail(performance.now() - exchange.startedAt);
       throw error;
@@ -77,8 +96,13 @@ export class PredictionPath {
     }
   }
 
-  async #predict<T>(exchange: Exchange, held: Held, protocol: Protocol<T>): Promise<T> {
+  async #predict<T>(
+    exchange: Exchange,
+    held: Held,
+    protocol: Protocol<T> & { readonly urgency: Urgency },
+  ): Promise<{ answer: T; records: Records; prediction: ServedPrediction }> {
     const { model } = held;
+    const { urgency } = protocol;
     const { log } = this.#deps;
     const records = protocol.read(model);
     exchange.rowCount = records.rowCount;
@@ -88,16 +112,21 @@ export class PredictionPath {
     // The log decides in the end; asking first spares a model run whose answer could not be given.
     if (!log.hasRoom(records.rowCount + 1)) throw logFull(log.stats.queuedRows);
     const askedAt = performance.now();
-    const prediction = await model.predict(records, protocol.signal);
+    const prediction = await model.predict(records, urgency);
     const answeredAt = performance.now();
     exchange.queueMs = prediction.queueMs;
     exchange.modelMs = prediction.modelMs;
+    exchange.trace?.predicted(askedAt, prediction);
+    if (prediction.cache) {
+      exchange.cache = prediction.cache.isHit ? "hit" : "miss";
+      this.#deps.metrics.traffic.countCache(exchange.cache);
+    }
     fillInferences(exchange, model, records, prediction);
-    this.#countLabels(model, prediction.labels);
+    this.#count(model, prediction);
     const explanations = explainer
       ? await explainer.explain(records.rows, prediction.labels, {
         top: top!,
-        ...(protocol.signal ? { signal: protocol.signal } : {}),
+        ...(urgency.signal ? { signal: urgency.signal } : {}),
       })
       : undefined;
     const answer = protocol.write(prediction, held, records, explanations);
@@ -107,15 +136,15 @@ export class PredictionPath {
       inputMs: askedAt - exchange.startedAt,
       outputMs: writtenAt - answeredAt,
     });
-    return answer;
+    return { answer, records, prediction };
   }
 
-  #countLabels(model: ServedModel, labels: Int32Array): void {
+  #count(model: ServedModel, prediction: ServedPrediction): void {
     let counter = this.#counters.get(model);
     if (!counter) {
-      this.#counters.set(model, counter = new LabelCounters(this.#deps.metrics, model));
+      this.#counters.set(model, counter = new PredictionCounter(this.#deps.metrics, model));
     }
-    counter.count(labels);
+    counter.count(prediction);
   }
 }
 
@@ -123,7 +152,7 @@ function fillInferences(
   exchange: Exchange,
   model: ServedModel,
   records: Records,
-  { labels, probabilities }: TimedPrediction,
+  { labels, probabilities, batchId }: ServedPrediction,
 ): void {
   exchange.inferences = {
     model: model.version.model,
@@ -134,6 +163,7 @@ function fillInferences(
     probabilities,
     classes: model.signature.classes,
     ...(records.slice === undefined ? {} : { slice: records.slice }),
+    ...(batchId === null ? {} : { batchId }),
   };
 }
 
@@ -145,27 +175,28 @@ function logFull(rows: number): HttpError {
   );
 }
 
-/** Counts predicted labels of one model. */
-class LabelCounters {
-  readonly #counters: readonly { inc(by: number): void }[];
+/** Counts what one model predicted, and what waited for it. */
+class PredictionCounter {
+  readonly #counters: ModelCounters;
   readonly #counts: Uint32Array;
 
-  constructor(metrics: Metrics, { version, signature }: ServedModel) {
-    this.#counters = signature.classes.map((label) =>
-      metrics.predictionCounter(version.model, version.version, label)
-    );
+  constructor(metrics: Metrics, { version: { model, version }, signature }: ServedModel) {
+    this.#counters = metrics.modelCounters(model, version, signature.classes);
     this.#counts = new Uint32Array(signature.classes.length);
   }
 
-  count(labels: Int32Array): void {
+  count({ labels, queueMs, batchId }: ServedPrediction): void {
+    const { labels: counters, queueSeconds } = this.#counters;
+    // What the cache had did not wait for the model.
+    if (batchId !== null) queueSeconds.observe(queueMs / 1000);
     if (labels.length === 1) {
-      this.#counters[labels[0]].inc(1);
+      counters[labels[0]].inc(1);
       return;
     }
     this.#counts.fill(0);
     for (let i = 0; i < labels.length; i++) this.#counts[labels[i]]++;
     this.#counts.forEach((count, label) => {
-      if (count > 0) this.#counters[label].inc(count);
+      if (count > 0) counters[label].inc(count);
     });
   }
 }

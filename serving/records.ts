@@ -11,7 +11,11 @@ import type { RawRows } from "../runtime/predictor.ts";
 import type { Signature } from "../runtime/signature.ts";
 import { type Detail, HttpError } from "./http_error.ts";
 
-const slice = z.string().min(1).max(200).regex(/^[^\p{Cc}\p{Cs}]*$/u, "control characters")
+const slice = z.string().min(1).max(200)
+  // A class of characters that the regular expressions of every client read.
+  // deno-lint-ignore no-control-regex
+  .regex(/^[^\u0000-\u001f\u007f-\u009f]*$/, "control characters")
+  .refine((text) => text.isWellFormed(), "half a character")
   .optional()
   .describe("Part of the world the records come from, such as a well; monitoring compares by it");
 

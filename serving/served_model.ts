@@ -1,13 +1,32 @@
 /** One model version that a server holds: its session, its queue, and how its answers are written. */
-import { matrix } from "../numeric/matrix.ts";
+import { type Matrix, matrix } from "../numeric/matrix.ts";
 import { loadModel, type ModelVersion } from "../runtime/model_registry.ts";
 import { Predictor } from "../runtime/predictor.ts";
 import type { Signature } from "../runtime/signature.ts";
 import type { Store } from "../runtime/store.ts";
-import { Batcher, type BatcherOptions, type TimedPrediction } from "./batcher.ts";
+import { Batcher, type BatcherOptions, type ModelRun, type TimedPrediction } from "./batcher.ts";
 import { Explainer } from "./explain.ts";
 import { HttpError } from "./http_error.ts";
+import type { QueuedModel } from "./metrics/inference.ts";
 import { makeLayout, type RecordLayout, type Records } from "./records.ts";
+import type { PredictionCache } from "./traffic/cache.ts";
+import type { Urgency } from "./traffic/urgency.ts";
+
+/** What served models share. */
+export interface ServedOptions extends Omit<BatcherOptions, "onRun"> {
+  /** Hears of every run of every version. */
+  readonly onRun?: (run: ModelRun, version: ModelVersion) => void;
+  /** Left out: every prediction is a run of the model. */
+  readonly cache?: PredictionCache | undefined;
+}
+
+/** A prediction, by a run of the model or from the cache. */
+export interface ServedPrediction extends Omit<TimedPrediction, "batchId"> {
+  /** `null` when no run was needed. */
+  readonly batchId: string | null;
+  /** Whether the cache had it, and the milliseconds of looking; `null` without a cache. */
+  readonly cache: { readonly isHit: boolean; readonly ms: number } | null;
+}
 
 /** A loaded and warmed model version. Close it by {@linkcode ServedModel.retire}. */
 export class ServedModel {
@@ -18,6 +37,7 @@ export class ServedModel {
   readonly classTexts: readonly string[];
   readonly #predictor: Predictor;
   readonly #batcher: Batcher;
+  readonly #cache: PredictionCache | undefined;
   readonly #load: () => Promise<Uint8Array>;
   #explainer: Promise<Explainer> | undefined;
   #users = 0;
@@ -27,15 +47,19 @@ export class ServedModel {
   private constructor(
     version: ModelVersion,
     { predictor, load }: { predictor: Predictor; load: () => Promise<Uint8Array> },
-    options: BatcherOptions,
+    { onRun, cache, ...options }: ServedOptions,
   ) {
     this.version = version;
+    this.#cache = cache;
     this.#load = load;
     this.layout = makeLayout(predictor.signature);
     this.classTexts = predictor.signature.classes.map((name) => JSON.stringify(name));
     this.classKeys = this.classTexts.map((text, i) => `${i === 0 ? "" : ","}${text}:`);
     this.#predictor = predictor;
-    this.#batcher = new Batcher((X) => predictor.classify(X), options);
+    this.#batcher = new Batcher((X) => predictor.classify(X), {
+      ...options,
+      ...(onRun ? { onRun: (run) => onRun(run, version) } : {}),
+    });
   }
 
   /**
@@ -45,7 +69,7 @@ export class ServedModel {
   static async open(
     store: Store,
     version: ModelVersion,
-    options: BatcherOptions,
+    options: ServedOptions,
   ): Promise<ServedModel> {
     const load = () => loadModel(store, version);
     const predictor = await Predictor.open(await load());
@@ -90,15 +114,29 @@ export class ServedModel {
   }
 
   /**
-   * Predicts the records of one request, in one model run with those of others.
-   * @throws {HttpError} 503 when too many wait, 500 when the model fails or gives no probability.
+   * Predicts the records of one request: from the cache, or in one model run with those of others.
+   * @throws {HttpError} 503 when too many wait, 504 when the deadline passes before its turn, 500 when
+   * the model fails or gives no probability.
    */
-  async predict(records: Records, signal?: AbortSignal): Promise<TimedPrediction> {
+  async predict(records: Records, urgency?: Urgency): Promise<ServedPrediction> {
+    const X = this.#predictor.expand(records.rows);
+    if (this.#cache === undefined) return { ...await this.#run(X, urgency), cache: null };
+    const { artifact } = this.version;
+    const lookedAt = performance.now();
+    const known = this.#cache.get(artifact, X);
+    const cache = { isHit: known !== null, ms: performance.now() - lookedAt };
+    if (known) return { ...known, queueMs: 0, modelMs: 0, batchId: null, batchRows: 0, cache };
+    const prediction = await this.#run(X, urgency);
+    this.#cache.set(artifact, X, prediction);
+    return { ...prediction, cache };
+  }
+
+  async #run(X: Matrix, urgency?: Urgency): Promise<TimedPrediction> {
     let prediction: TimedPrediction;
     try {
-      prediction = await this.#batcher.run(this.#predictor.expand(records.rows), signal);
+      prediction = await this.#batcher.run(X, urgency);
     } catch (cause) {
-      if (cause instanceof HttpError || signal?.aborted) throw cause;
+      if (cause instanceof HttpError || urgency?.signal?.aborted) throw cause;
       throw new HttpError(`Cannot predict: model ${this.name} failed`, "model_failed", { cause });
     }
     const { data } = prediction.probabilities;
@@ -130,6 +168,13 @@ export class ServedModel {
       if (!(error instanceof HttpError) && this.#explainer === opening) this.#explainer = undefined;
       throw error;
     }
+  }
+
+  /** What waits for a run of this version. */
+  get queued(): QueuedModel {
+    const { queuedRequests, queuedRows } = this.#batcher;
+    const { model, version } = this.version;
+    return { model, version, queuedRequests, queuedRows };
   }
 
   /** Model and version as a person reads them. */

@@ -1,6 +1,6 @@
 /** What a server has predicted, counted as Triton's statistics extension counts. */
-import type { TimedPrediction } from "./batcher.ts";
-import type { ServedModel } from "./served_model.ts";
+import type { ModelRun } from "./batcher.ts";
+import type { ServedModel, ServedPrediction } from "./served_model.ts";
 
 /** A number of events and the nanoseconds they took together. */
 export interface Duration {
@@ -25,7 +25,7 @@ export interface ModelStatistics {
   readonly version: string;
   /** Unix time in ms, 0 when there was none. */
   readonly last_inference: number;
-  /** Rows predicted; the sum over `batch_stats` of size times count. */
+  /** Rows that model runs predicted; the sum over `batch_stats` of size times count. */
   readonly inference_count: number;
   readonly execution_count: number;
   readonly inference_stats: Readonly<
@@ -57,19 +57,13 @@ export interface RequestTimes {
 /** Counters of every version that has been asked. */
 export class Statistics {
   readonly #versions = new Map<string, VersionStatistics>();
-  readonly #maxBatchRows: number;
-
-  /** `maxBatchRows` are the rows of one model run. */
-  constructor(maxBatchRows: number) {
-    this.#maxBatchRows = maxBatchRows;
-  }
 
   /** Gives the counters of a model's version. */
   of({ version }: Pick<ServedModel, "version">): VersionStatistics {
     const key = `${version.version} ${version.model}`;
     let statistics = this.#versions.get(key);
     if (!statistics) {
-      statistics = new VersionStatistics(version.model, version.version, this.#maxBatchRows);
+      statistics = new VersionStatistics(version.model, version.version);
       this.#versions.set(key, statistics);
     }
     return statistics;
@@ -83,28 +77,17 @@ export class Statistics {
   }
 }
 
-/** One model run on its way into the counters. */
-interface Run {
-  rows: number;
-  inputMs: number;
-  modelMs: number;
-  outputMs: number;
-}
-
 /**
- * Counters of one model version.
+ * Counters of one model version. A run counts as one of its size, with the time of the model; the
+ * times of reading and writing are those of the requests in it. A prediction from the cache was no run.
  *
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { matrix } from "../numeric/matrix.ts";
  * import { VersionStatistics } from "./statistics.ts";
  *
- * const statistics = new VersionStatistics("rocks", 1, 2);
- * statistics.succeed(
- *   { labels: new Int32Array(5), probabilities: matrix(5, 2), queueMs: 0, modelMs: 3 },
- *   { totalMs: 4, inputMs: 1, outputMs: 0 },
- * );
+ * const statistics = new VersionStatistics("rocks", 1);
+ * for (const rows of [2, 2, 1]) statistics.countRun({ rows, modelMs: 1 });
  * const { inference_count, execution_count, batch_stats } = statistics.read();
  * assertEquals([inference_count, execution_count], [5, 3]);
  * assertEquals(batch_stats.map((b) => [b.batch_size, b.compute_infer.count]), [[1, 1], [2, 2]]);
@@ -113,26 +96,34 @@ interface Run {
 export class VersionStatistics {
   readonly #model: string;
   readonly #version: number;
-  readonly #maxBatchRows: number;
   readonly #success = new Sum();
   readonly #fail = new Sum();
   readonly #queue = new Sum();
   readonly #input = new Sum();
   readonly #infer = new Sum();
   readonly #output = new Sum();
-  readonly #batches = new Map<number, { input: Sum; infer: Sum; output: Sum }>();
+  readonly #hit = new Sum();
+  readonly #miss = new Sum();
+  readonly #batches = new Map<number, Batches>();
   #lastInference = 0;
   #rows = 0;
   #runs = 0;
-  /** The run that the last request was in; requests of one run come one after another. */
-  #lastRun: Run | null = null;
-  /** Requests of one run share the memory of its probabilities. */
-  #lastMemory: ArrayBufferLike | null = null;
 
-  constructor(model: string, version: number, maxBatchRows: number) {
+  constructor(model: string, version: number) {
     this.#model = model;
     this.#version = version;
-    this.#maxBatchRows = maxBatchRows;
+  }
+
+  /** Counts a run of the model, before the requests in it. */
+  countRun({ rows, modelMs }: ModelRun): void {
+    this.#rows += rows;
+    this.#runs++;
+    let batches = this.#batches.get(rows);
+    if (!batches) {
+      this.#batches.set(rows, batches = { runs: 0, inputMs: 0, inferMs: 0, outputMs: 0 });
+    }
+    batches.runs++;
+    batches.inferMs += modelMs;
   }
 
   /** Counts a request that was refused or failed after `totalMs`. */
@@ -141,33 +132,23 @@ export class VersionStatistics {
   }
 
   /** Counts a request that was answered. */
-  succeed(prediction: TimedPrediction, times: RequestTimes): void {
-    const { labels: { length: rows }, probabilities: { data: { buffer } } } = prediction;
+  succeed(prediction: ServedPrediction, times: RequestTimes): void {
+    const { cache } = prediction;
     this.#lastInference = Date.now();
-    this.#rows += rows;
     this.#success.add(times.totalMs);
+    if (cache) (cache.isHit ? this.#hit : this.#miss).add(cache.ms);
+    if (cache?.isHit) return;
     this.#queue.add(prediction.queueMs);
     this.#input.add(times.inputMs);
     this.#infer.add(prediction.modelMs);
     this.#output.add(times.outputMs);
-    const run: Run = { rows, modelMs: prediction.modelMs, ...times };
-    if (this.#lastRun && this.#lastMemory === buffer) {
-      this.#lastRun.rows += rows;
-      this.#lastRun.inputMs += times.inputMs;
-      this.#lastRun.outputMs += times.outputMs;
-      return;
-    }
-    this.#settleRun();
-    if (rows > this.#maxBatchRows) this.#countParts(run);
-    else {
-      this.#lastRun = run;
-      this.#lastMemory = buffer;
-    }
+    const batches = this.#batches.get(prediction.batchRows);
+    if (!batches) return;
+    batches.inputMs += times.inputMs;
+    batches.outputMs += times.outputMs;
   }
 
   read(): ModelStatistics {
-    this.#settleRun();
-    const none = new Sum().read();
     return {
       name: this.#model,
       version: String(this.#version),
@@ -181,49 +162,29 @@ export class VersionStatistics {
         compute_input: this.#input.read(),
         compute_infer: this.#infer.read(),
         compute_output: this.#output.read(),
-        cache_hit: none,
-        cache_miss: none,
+        cache_hit: this.#hit.read(),
+        cache_miss: this.#miss.read(),
       },
-      batch_stats: [...this.#batches].sort(([a], [b]) => a - b).map(([size, batch]) => ({
+      batch_stats: [...this.#batches].sort(([a], [b]) => a - b).map(([size, batches]) => ({
         batch_size: size,
-        compute_input: batch.input.read(),
-        compute_infer: batch.infer.read(),
-        compute_output: batch.output.read(),
+        compute_input: toDuration(batches.runs, batches.inputMs),
+        compute_infer: toDuration(batches.runs, batches.inferMs),
+        compute_output: toDuration(batches.runs, batches.outputMs),
       })),
     };
   }
+}
 
-  #settleRun(): void {
-    if (this.#lastRun) this.#countRun(this.#lastRun);
-    this.#lastRun = null;
-    this.#lastMemory = null;
-  }
+/** The runs of one size. */
+interface Batches {
+  runs: number;
+  inputMs: number;
+  inferMs: number;
+  outputMs: number;
+}
 
-  /** A request longer than a run is several; each took its share of the time. */
-  #countParts({ rows, inputMs, modelMs, outputMs }: Run): void {
-    for (let start = 0; start < rows; start += this.#maxBatchRows) {
-      const part = Math.min(this.#maxBatchRows, rows - start);
-      const share = part / rows;
-      this.#countRun({
-        rows: part,
-        inputMs: inputMs * share,
-        modelMs: modelMs * share,
-        outputMs: outputMs * share,
-      });
-    }
-  }
-
-  #countRun({ rows, inputMs, modelMs, outputMs }: Run): void {
-    this.#runs++;
-    let batch = this.#batches.get(rows);
-    if (!batch) {
-      batch = { input: new Sum(), infer: new Sum(), output: new Sum() };
-      this.#batches.set(rows, batch);
-    }
-    batch.input.add(inputMs);
-    batch.infer.add(modelMs);
-    batch.output.add(outputMs);
-  }
+function toDuration(count: number, ms: number): Duration {
+  return { count, ns: Math.round(ms * 1e6) };
 }
 
 class Sum {
@@ -236,6 +197,6 @@ class Sum {
   }
 
   read(): Duration {
-    return { count: this.#count, ns: Math.round(this.#ms * 1e6) };
+    return toDuration(this.#count, this.#ms);
   }
 }

@@ -21,7 +21,7 @@ Deno.test("keys are made, shown once, rotated and revoked while a server runs", 
     assertStringIncludes((await keys()).stdout, "no key yet");
     const created = await keys(
       ...["create", "ci", "--role", "predictor", "--expires", "90d", "--rows-per-minute", "1000"],
-      ...["--reason", "nightly"],
+      ...["--rows-per-day", "5000", "--reason", "nightly"],
     );
     assertEquals(created.code, 0, created.stderr);
     assertMatch(created.stdout, /^gp_[0-9a-f]{12}_[0-9a-f]{48}\n$/);
@@ -54,8 +54,10 @@ Deno.test("keys are made, shown once, rotated and revoked while a server runs", 
         row.role,
         row.state,
         row.rows_per_minute,
+        row.rows_per_day,
+        row.requests_per_day,
       ]),
-      Array(2).fill(["ci", "predictor", "revoked", 1000]),
+      Array(2).fill(["ci", "predictor", "revoked", 1000, 5000, null]),
     );
     assertEquals(
       JSON.parse(history.stdout).map((row: Record<string, unknown>) => [row.action, row.reason]),

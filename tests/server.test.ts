@@ -313,6 +313,8 @@ Deno.test("GET /openapi.json describes the live model, every route and the error
     });
     for (const name of names) assert(name in document.components.schemas, name);
     for (const [path, methods] of Object.entries(document.paths)) {
+      // A path with a blank names nothing that is there.
+      if (path.includes("{")) continue;
       for (const method of Object.keys(methods as Body)) {
         const response = await app.request(path, { method: method.toUpperCase() });
         await response.body?.cancel();
@@ -345,22 +347,9 @@ Deno.test("a key is asked for on every route but the probes, and named in the ta
     ]);
   }, { apiKey: "secret", serving: { host: "0.0.0.0" } }));
 
-/** Lets every transaction of a store fail while `isBroken`. */
-function breakable(store: Store) {
-  const state = { isBroken: false, gate: Promise.resolve() };
-  const transaction = store.transaction.bind(store);
-  store.transaction = async (steps) => {
-    await state.gate;
-    if (state.isBroken) throw new Error("No space left on device");
-    await transaction(steps);
-  };
-  return state;
-}
-
 Deno.test("nothing is answered 200 when its row cannot be written, and /ready says so", () =>
   withApp(async (app, store) => {
-    const state = breakable(store);
-    state.isBroken = true;
+    await store.query("alter table core.requests rename to hidden");
     const response = await app.request("/predict", post(one));
     assertEquals([response.status, response.headers.get("retry-after")], [503, "1"]);
     const { error } = await response.json();
@@ -368,8 +357,8 @@ Deno.test("nothing is answered 200 when its row cannot be written, and /ready sa
     assert(!("predictions" in error));
     const ready = await app.request("/ready");
     assertEquals(ready.status, 503);
-    assertStringIncludes((await ready.json()).inference_log.error, "No space left");
-    state.isBroken = false;
+    assertStringIncludes((await ready.json()).inference_log.error, "no such table");
+    await store.query("alter table core.hidden rename to requests");
     assertEquals((await (await app.request("/predict", post(one))).json()).version, 1);
     const again = await app.request("/ready");
     assertEquals(again.status, 200);
@@ -378,15 +367,13 @@ Deno.test("nothing is answered 200 when its row cannot be written, and /ready sa
 
 Deno.test("a full inference log answers 503 with Retry-After, and the refusal is on record", () =>
   withApp(async (app, store) => {
-    const state = breakable(store);
-    const gate = Promise.withResolvers<void>();
-    state.gate = gate.promise;
+    // One write at a time: the log's waits for this one.
+    const slow = store.query("create table slow as select sum(random()) from range(50_000_000)");
     const pending = [0, 1, 2, 3].map(() =>
       app.request("/predict", post({ records: Array.from({ length: 8 }, (_, i) => testRecord(i)) }))
     );
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    gate.resolve();
     const responses = await Promise.all(pending);
+    await slow;
     const statuses = responses.map((response) => response.status).sort();
     assertEquals(statuses, [200, 503, 503, 503]);
     assert(
@@ -397,7 +384,7 @@ Deno.test("a full inference log answers 503 with Retry-After, and the refusal is
       await store.query("select status_code, count(*) as n from requests group by 1 order by 1"),
       [{ status_code: 200, n: 1 }, { status_code: 503, n: 3 }],
     );
-  }, { serving: { queueRows: 12 } }));
+  }, { serving: { logRows: 12 } }));
 
 Deno.test("a request that its client gave up is 499 in the table, and one that takes too long is 504", () =>
   withApp(async (app, store) => {
@@ -567,7 +554,7 @@ Deno.test("serve() answers the requests at hand and writes its log when it gets 
   }
 });
 
-const rounds = Number(Deno.env.get("GEOPHONE_CRASH_ROUNDS") ?? 3);
+const rounds = Number(Deno.env.get("GEOPHONE_CRASH_ROUNDS") ?? 20);
 
 Deno.test(`serve() keeps every acknowledged request exactly once when it is killed under load, ${rounds} times`, async () => {
   const dir = await Deno.makeTempDir();

@@ -9,7 +9,11 @@
  *
  * @module
  */
-import { artifactStep, readArtifact, sha256 } from "../artifacts.ts";
+import { artifactStep, readArtifact } from "../artifacts.ts";
+import { oneRow, recordSteps } from "../audit.ts";
+import { readEvidence, writeEvidence } from "../evidence.ts";
+import { resolveVersion } from "../model_registry.ts";
+import { aliasSteps, recordVersion, removeAliasSteps } from "../registry_steps.ts";
 import { readSignature, type Signature } from "../signature.ts";
 import type { Row, Step, Store } from "../store.ts";
 import { type By, getRun } from "./runs.ts";
@@ -93,8 +97,21 @@ export async function createModel(
       params: [entry.name, entry.description || null, now, now, by],
     },
     ...setTagSteps({ kind: "model", subject: entry.name }, entry.tags ?? [], by),
+    ...recordSteps({
+      action: "registered_model.created",
+      by,
+      ...oneRow(entry.name, {
+        name: entry.name,
+        tags: toRecord(entry.tags ?? []),
+        description: entry.description || null,
+      }),
+    }),
   ]);
   return await getModel(store, entry.name);
+}
+
+function toRecord(tags: readonly Pair[]): Record<string, string> {
+  return Object.fromEntries(tags.map(({ key, value }) => [key, value]));
 }
 
 /** Gives a registered model. @throws {TrackingError} when there is none. */
@@ -169,9 +186,15 @@ export async function describeModel(
   store: Store,
   name: string,
   description: string,
+  { by }: By,
 ): Promise<ListedModel> {
   await commit(store, [
     refuseMissing(name),
+    ...recordSteps({
+      action: "registered_model.updated",
+      by,
+      ...oneRow(name, { name, description }),
+    }),
     ...touchModelSteps(name),
     {
       sql: "update core.registered_models set description = ? where name = ?",
@@ -189,7 +212,8 @@ export async function deleteModel(store: Store, name: string, { by }: By): Promi
   const now = new Date();
   await commit(store, [
     refuseMissing(name),
-    ...removeAliasSteps(name, null, { by, reason: "the model was deleted" }),
+    ...removeAliasSteps({ model: name, version: null }, { by, reason: "the model was deleted" }),
+    ...recordSteps({ action: "registered_model.deleted", by, ...oneRow(name, { name }) }),
     ...touchModelSteps(name),
     { sql: "update core.registered_models set deleted_at = ? where name = ?", params: [now, name] },
     {
@@ -207,26 +231,56 @@ export async function deleteModel(store: Store, name: string, { by }: By): Promi
   ]);
 }
 
+/** A model, or its version. */
+interface Tagged {
+  readonly name: string;
+  readonly version?: number;
+}
+
 /** Sets or, with `null`, deletes a tag of a model, or of its version. */
 export async function tagModel(
   store: Store,
-  { name, version }: { readonly name: string; readonly version?: number },
+  of: Tagged,
   tag: { readonly key: string; readonly value: string | null },
   { by }: By,
 ): Promise<void> {
-  if (version === undefined) await getModel(store, name);
-  else await getVersion(store, name, version);
-  const subject: { kind: TagKind; subject: string } = version === undefined
+  if (of.version === undefined) await getModel(store, of.name);
+  else await getVersion(store, of.name, of.version);
+  if (of.version !== undefined) refuseComputedTag(tag.key);
+  if (tag.value === null) await checkTag(store, tagSubject(of), tag.key);
+  await commit(store, tagSteps(of, tag, by));
+}
+
+function tagSubject({ name, version }: Tagged): { kind: TagKind; subject: string } {
+  return version === undefined
     ? { kind: "model", subject: name }
     : { kind: "version", subject: `${name}/${version}` };
-  if (version !== undefined) refuseComputedTag(tag.key);
-  if (tag.value === null) await checkTag(store, subject, tag.key);
-  await commit(
-    store,
-    tag.value === null
-      ? [deleteTagStep(subject, tag.key, by)]
-      : setTagSteps(subject, [{ key: tag.key, value: tag.value }], by),
-  );
+}
+
+/** Gives the steps that set or delete a tag, and record it. */
+function tagSteps(
+  of: Tagged,
+  { key, value }: { readonly key: string; readonly value: string | null },
+  by: string | null,
+): Step[] {
+  const { kind, subject } = tagSubject(of);
+  return [
+    ...(value === null
+      ? [deleteTagStep({ kind, subject }, key, by)]
+      : setTagSteps({ kind, subject }, [{ key, value }], by)),
+    ...recordSteps({
+      action: `${kind === "model" ? "registered_model_tag" : "model_version_tag"}.${
+        value === null ? "deleted" : "set"
+      }`,
+      by,
+      ...oneRow(subject, {
+        name: of.name,
+        ...(of.version === undefined ? {} : { version: String(of.version) }),
+        key,
+        ...(value === null ? {} : { value }),
+      }),
+    }),
+  ];
 }
 
 const computedTags = [
@@ -332,13 +386,19 @@ export async function createVersion(
   const storage = await resolveSource(store, source);
   if (entry.runId) await getRun(store, entry.runId);
   const made = await findModel(store, storage) ?? await makeManifest(store, entry, storage);
-  const report = JSON.stringify({
-    source,
-    run_id: entry.runId ?? null,
-    ...(entry.runId ? { scores: await runScores(store, entry.runId) } : {}),
+  const evidence = await writeEvidence({
+    model: name,
+    artifact: made.artifact,
+    signature: made.signature,
+    report: {
+      source,
+      run_id: entry.runId ?? null,
+      ...(entry.runId ? { scores: await runScores(store, entry.runId) } : {}),
+    },
+    // The client asks for a version of its own, even of bytes that have one.
+    id: crypto.randomUUID(),
   });
-  // The client asks for a version of its own, even of bytes that have one.
-  const evidenceHash = await sha256(`${made.artifact}\n${report}\n${crypto.randomUUID()}`);
+  const evidenceHash = evidence.hash;
   const now = new Date();
   // Checked here; the number that they need is known only within the transaction.
   setTagSteps({ kind: "version", subject: name }, entry.tags ?? [], by);
@@ -346,6 +406,7 @@ export async function createVersion(
   await commit(store, [
     refuseMissing(name),
     ...made.steps,
+    evidence.step,
     {
       sql: `insert into core.model_versions
         select ?, coalesce(max(version), 0) + 1, ?, ?, ?::json::varchar[], ?::json::varchar[], ?, ?, ?, ?, ?
@@ -356,8 +417,8 @@ export async function createVersion(
         entry.runId ?? "",
         JSON.stringify(made.signature?.inputs.map((input) => input.name) ?? []),
         JSON.stringify(made.signature?.classes ?? []),
-        JSON.stringify(made.signature),
-        report,
+        evidence.signature,
+        evidence.report,
         evidenceHash,
         now,
         by,
@@ -388,6 +449,20 @@ export async function createVersion(
       }]
       : []),
     ...touchModelSteps(name),
+    ...recordVersion({
+      model: name,
+      run_id: entry.runId || null,
+      description: entry.description || null,
+      tags: toRecord(entry.tags ?? []),
+      artifact: made.artifact,
+      evidence_hash: evidenceHash,
+    }, {
+      by,
+      number: "version",
+      source: "?::varchar",
+      from: "from core.model_versions where model = ? and evidence_hash = ?",
+      params: [source, name, evidenceHash],
+    }),
   ]);
   const [{ version }] = await store.query<{ version: number }>(
     "select version from core.model_versions where model = ? and evidence_hash = ?",
@@ -463,12 +538,21 @@ export async function describeVersion(
   store: Store,
   { name, version }: { readonly name: string; readonly version: number },
   description: string,
+  { by }: By,
 ): Promise<ListedVersion> {
   await getVersion(store, name, version);
-  await commit(store, [touchVersionStep(name, version), {
-    sql: "update core.version_details set description = ? where model = ? and version = ?",
-    params: [description, name, version],
-  }]);
+  await commit(store, [
+    touchVersionStep(name, version),
+    {
+      sql: "update core.version_details set description = ? where model = ? and version = ?",
+      params: [description, name, version],
+    },
+    ...recordSteps({
+      action: "model_version.updated",
+      by,
+      ...oneRow(`${name}/${version}`, { name, version: String(version), description }),
+    }),
+  ]);
   return await getVersion(store, name, version);
 }
 
@@ -488,7 +572,15 @@ export async function deleteVersion(
 ): Promise<void> {
   await getVersion(store, name, version);
   await commit(store, [
-    ...removeAliasSteps(name, version, { by, reason: "the version was deleted" }),
+    ...removeAliasSteps({ model: name, version }, { by, reason: "the version was deleted" }),
+    ...recordSteps({
+      action: "model_version.deleted",
+      by,
+      rows: `select model || '/' || version as subject,
+          json_object('name', model, 'version', version::varchar) as details
+        from mlflow_model_versions where model = ? and version = ?`,
+      params: [name, version],
+    }),
     touchVersionStep(name, version),
     {
       sql: "update core.version_details set deleted_at = ? where model = ? and version = ?",
@@ -508,6 +600,7 @@ export interface AliasReason extends By {
  * server that serves the alias swaps to the version.
  *
  * @throws {TrackingError} when there is no such version, or the alias has no proper name.
+ * @throws {EvidenceError} when a byte of the version has changed.
  */
 export async function moveAlias(
   store: Store,
@@ -520,11 +613,21 @@ export async function moveAlias(
 ): Promise<void> {
   checkAlias(alias);
   if (version === null) await getModel(store, name);
-  else await getVersion(store, name, version);
+  else await checkWhole(store, name, version);
   await commit(store, [
     ...(version === null ? [] : [refuseDeleted(name, version)]),
-    aliasStep(name, { alias, version }, why),
+    ...aliasSteps({ model: name, alias, version, reason: why.reason }, why.by),
   ]);
+}
+
+/**
+ * Checks that there is a version, and every byte of it.
+ * @throws {EvidenceError} when a byte has changed.
+ */
+async function checkWhole(store: Store, name: string, version: number): Promise<ListedVersion> {
+  const found = await getVersion(store, name, version);
+  await readEvidence(store, await resolveVersion(store, name, String(version)));
+  return found;
 }
 
 function refuseDeleted(name: string, version: number): Step {
@@ -533,36 +636,6 @@ function refuseDeleted(name: string, version: number): Step {
     "not exists (select 1 from mlflow_model_versions where model = ? and version = ?)",
     [name, version],
   );
-}
-
-function aliasStep(
-  name: string,
-  { alias, version }: { readonly alias: string; readonly version: number | null },
-  { by, reason }: AliasReason,
-): Step {
-  return {
-    sql: `insert into core.alias_log
-        (model, alias, from_version, to_version, reason, changed_by, changed_at)
-      select ?, ?, a.version, ?::integer, ?, ?, ? from (select 1)
-      left join aliases a on a.model = ? and a.alias = ?
-      where a.version is distinct from ?::integer`,
-    params: [name, alias, version, reason, by, new Date(), name, alias, version],
-  };
-}
-
-/** Steps that point every alias of a version, or of the whole model, at nothing. */
-function removeAliasSteps(
-  name: string,
-  version: number | null,
-  { by, reason }: AliasReason,
-): Step[] {
-  return [{
-    sql: `insert into core.alias_log
-        (model, alias, from_version, to_version, reason, changed_by, changed_at)
-      select model, alias, version, null, ?, ?, ? from aliases
-      where model = ? and version is not null and version = coalesce(?::integer, version)`,
-    params: [reason, by, new Date(), name, version],
-  }];
 }
 
 /** Gives the version that an alias points to; `latest` is the newest. */
@@ -607,7 +680,7 @@ export async function moveToStage(
   },
   { by, isArchiving }: By & { readonly isArchiving: boolean },
 ): Promise<ListedVersion> {
-  const current = await getVersion(store, name, version);
+  const current = await checkWhole(store, name, version);
   const reason = `transition to stage ${stage}`;
   const alias = stage === "Production" || stage === "Staging" ? stage.toLowerCase() : null;
   const before = alias === null ? null : await aliasVersion(store, name, alias);
@@ -615,13 +688,13 @@ export async function moveToStage(
     other !== alias && current.aliases.includes(other)
   );
   const setStage = (of: number, value: ModelStage) =>
-    setTagSteps({ kind: "version", subject: `${name}/${of}` }, [{ key: STAGE_TAG, value }], by);
+    tagSteps({ name, version: of }, { key: STAGE_TAG, value }, by);
+  const moveTo = (alias: string, version: number | null) =>
+    aliasSteps({ model: name, alias, version, reason }, by);
   await commit(store, [
     refuseDeleted(name, version),
-    ...leaves.map((other) => aliasStep(name, { alias: other, version: null }, { by, reason })),
-    ...(alias === null
-      ? setStage(version, stage)
-      : [aliasStep(name, { alias, version }, { by, reason })]),
+    ...leaves.flatMap((other) => moveTo(other, null)),
+    ...(alias === null ? setStage(version, stage) : moveTo(alias, version)),
     ...(before !== null && before !== version
       ? setStage(before, isArchiving ? "Archived" : "None")
       : []),

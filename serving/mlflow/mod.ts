@@ -1,7 +1,7 @@
 /**
  * The MLflow REST protocol, so that the unchanged `mlflow` client works against this server:
- * tracking, artifacts, the model registry and logged models. The routes are lines of tables; what
- * they do is in `runtime/tracking*.ts`.
+ * tracking, artifacts, the model registry, logged models and webhooks. The routes are lines of tables;
+ * what they do is in `runtime/tracking/` and `runtime/webhook*.ts`.
  *
  * @module
  */
@@ -21,6 +21,7 @@ import { loggedModelRoutes } from "./logged_models.ts";
 import { registryRoutes } from "./registry.ts";
 import { type MlflowRoute, RawReply, route } from "./route.ts";
 import { runRoutes } from "./runs.ts";
+import { webhookRoutes } from "./webhooks.ts";
 import { writeJson } from "./wire.ts";
 
 /** What the routes need. */
@@ -46,6 +47,7 @@ export const mlflowRoutes: readonly MlflowRoute[] = [
   ...artifactRoutes,
   ...registryRoutes,
   ...loggedModelRoutes,
+  ...webhookRoutes,
 ];
 
 /** The client calls below the first, MLflow's own web pages below the second. */

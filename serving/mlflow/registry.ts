@@ -80,8 +80,8 @@ const modelRoutes: readonly MlflowRoute[] = [
     "PATCH",
     `${MODELS}/update`,
     { name: text, description: text.default("") },
-    async ({ name, description }, { store }) => ({
-      registered_model: writeModel(await describeModel(store, name, description)),
+    async ({ name, description }, { store, by }) => ({
+      registered_model: writeModel(await describeModel(store, name, description, { by })),
     }),
   ),
   route("POST", `${MODELS}/rename`, { name: text, new_name: text }, async (fields, { store }) => {
@@ -184,8 +184,8 @@ const versionRoutes: readonly MlflowRoute[] = [
     "PATCH",
     `${VERSIONS}/update`,
     { ...version, description: text.default("") },
-    async ({ description, ...of }, { store }) => ({
-      model_version: writeVersion(await describeVersion(store, of, description)),
+    async ({ description, ...of }, { store, by }) => ({
+      model_version: writeVersion(await describeVersion(store, of, description, { by })),
     }),
   ),
   route("DELETE", `${VERSIONS}/delete`, version, async (of, { store, by }) => {

@@ -47,6 +47,8 @@ export interface InferRequest {
   /** As the caller gave it. */
   readonly id: string | undefined;
   readonly slice: string | undefined;
+  /** As the caller gave them. */
+  readonly parameters: Readonly<Record<string, unknown>>;
   readonly tensors: readonly SentTensor[];
   readonly outputs: readonly RequestedOutput[];
 }
@@ -88,6 +90,7 @@ export function parseInfer(
   return {
     id: head.id ?? undefined,
     slice: slice.data.slice,
+    parameters: head.parameters ?? {},
     tensors: readTensors(head, body.subarray(length)),
     outputs: readOutputs(head),
   };

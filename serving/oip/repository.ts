@@ -5,15 +5,14 @@ import { jsonAnswer } from "../answers.ts";
 import type { Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";
 import { parseJson } from "../json.ts";
+import type { ModelCatalog } from "../model_catalog.ts";
 import type { ModelReference, Models } from "../models.ts";
 import { readTarget, readVersion } from "./target.ts";
 
 /** What the repository routes read. */
 export interface RepositoryDeps {
   readonly store: Store;
-  readonly models: Models;
-  /** Name of the model that is served. */
-  readonly model: string;
+  readonly models: ModelCatalog;
 }
 
 /** A body larger than this holds more than options. */
@@ -28,47 +27,59 @@ const ControlBody = z.looseObject({
 });
 
 /** Gives the handler of `POST v2/repository/index`: every version of the store, and its state. */
-export function repositoryIndex({ store, models, model }: RepositoryDeps): Handler {
+export function repositoryIndex({ store, models }: RepositoryDeps): Handler {
   return async (exchange) => {
     const { ready } = readBody(await exchange.readText(MAX_BODY_BYTES), IndexBody);
     const rows = await store.query<{ model: string; version: number }>(
       "select model, version from models order by model, version",
     );
-    const loaded = new Set(models.loadedVersions);
-    const failures = new Map(models.failures.map((failure) => [failure.version, failure.message]));
-    const entries = rows.map(({ model: name, version }) => {
-      const isReady = name === model && loaded.has(version);
-      const reason = name !== model
-        ? `this server serves "${model}"`
-        : failures.get(version) ?? "it is loaded when a request asks for it";
+    const reasons = new Map(models.names.map((name) => [name, whyNotReady(models.of(name))]));
+    const served = models.names.map((name) => `"${name}"`).join(", ");
+    const entries = rows.map(({ model, version }) => {
+      const ofModel = reasons.get(model);
+      const reason = ofModel === undefined ? `this server serves ${served}` : ofModel(version);
       return {
-        name,
+        name: model,
         version: String(version),
-        state: isReady ? "READY" : "UNAVAILABLE",
-        reason: isReady ? "" : reason,
+        state: reason === null ? "READY" : "UNAVAILABLE",
+        reason: reason ?? "",
       };
     });
     return jsonAnswer(ready ? entries.filter(({ state }) => state === "READY") : entries);
   };
 }
 
+/** Gives the function that says why a version would not answer at once, `null` when it would. */
+function whyNotReady(models: Models): (version: number) => string | null {
+  const loaded = new Set(models.loadedVersions);
+  const failures = new Map(models.failures.map((failure) => [failure.version, failure.message]));
+  return (version) => {
+    if (models.isUnloaded(version)) return "it was unloaded by request; load it to use it again";
+    if (loaded.has(version)) return null;
+    return failures.get(version) ?? "it is loaded when a request asks for it";
+  };
+}
+
 /**
  * Gives the handler of `POST v2/repository/models/{m}/load`: looks at the aliases and brings the
- * version that is asked for, by `m@alias` or by the parameter `version`, into memory.
+ * version that is asked for, by `m@alias` or by the parameter `version`, into memory. What was
+ * unloaded is in use again.
  */
 export function loadVersion(deps: RepositoryDeps): Handler {
   return async (exchange) => {
-    const { name, reference, parameters } = await readControl(exchange, deps.model);
+    const { reference, parameters } = await readControl(exchange);
+    const models = deps.models.of(reference.model);
     const unknown = Object.keys(parameters).find((key) => key !== "version");
     if (unknown !== undefined) {
       throw new HttpError(
-        `Cannot load model "${name}": parameter "${unknown.slice(0, 40)}" is not supported; ` +
+        `Cannot load model "${models.model}": parameter "${
+          unknown.slice(0, 40)
+        }" is not supported; ` +
           "register a version and load it by its number",
         "invalid_input",
       );
     }
-    await deps.models.refresh();
-    const held = await deps.models.acquire(reference);
+    const held = await models.load(reference);
     held.model.release();
     exchange.held = held;
     return jsonAnswer({});
@@ -76,37 +87,22 @@ export function loadVersion(deps: RepositoryDeps): Handler {
 }
 
 /**
- * Gives the handler of `POST v2/repository/models/{m}/unload`. Versions leave memory by themselves,
- * so it says what would have to change; a version that is not in memory is unloaded already.
+ * Gives the handler of `POST v2/repository/models/{m}/unload`: takes the version that is asked for, or
+ * every version, out of memory as soon as its last request is answered. Requests for it are refused,
+ * and no alias brings it back, until it is loaded again; a server that starts knows nothing of it.
  */
-export function unloadVersion(deps: RepositoryDeps): Handler {
+export function unloadVersion({ models }: RepositoryDeps): Handler {
   return async (exchange) => {
-    const { name, reference } = await readControl(exchange, deps.model);
-    const held = deps.models.default;
-    const version = reference?.alias === undefined
-      ? reference?.version ?? held?.model.version.version
-      : deps.models.aliases.get(reference.alias);
-    if (version === undefined || !deps.models.loadedVersions.includes(version)) {
-      return jsonAnswer({});
-    }
-    throw new HttpError(
-      `Cannot unload model "${name}" version ${version}: ` +
-        (version === held?.model.version.version
-          ? `requests that name no version get it; point alias "${held.alias}" at another version`
-          : "requests may be using it; it leaves memory when others are used more"),
-      "invalid_input",
-    );
+    const { reference } = await readControl(exchange);
+    await models.of(reference.model).unload(reference);
+    return jsonAnswer({});
   };
 }
 
 async function readControl(
   exchange: Parameters<Handler>[0],
-  model: string,
-): Promise<
-  { name: string; reference: ModelReference | undefined; parameters: Record<string, unknown> }
-> {
-  const { name, reference } = readTarget(exchange.request.url);
-  checkName(name, model);
+): Promise<{ reference: ModelReference; parameters: Record<string, unknown> }> {
+  const reference = readTarget(exchange.request.url);
   const { parameters } = readBody(await exchange.readText(MAX_BODY_BYTES), ControlBody);
   const version = parameters?.version;
   if (version !== undefined && typeof version !== "string" && typeof version !== "number") {
@@ -115,23 +111,13 @@ async function readControl(
       "invalid_input",
     );
   }
+  const isNamed = reference.alias !== undefined || reference.version !== undefined;
   return {
-    name,
-    reference: reference ?? readVersion(version === undefined ? undefined : String(version)),
+    reference: isNamed || version === undefined
+      ? reference
+      : { ...reference, ...readVersion(String(version)) },
     parameters: parameters ?? {},
   };
-}
-
-/**
- * Checks that a model is the one that is served.
- * @throws {HttpError} 404 when it is another.
- */
-export function checkName(name: string, model: string): void {
-  if (name === model) return;
-  throw new HttpError(
-    `Cannot find model "${name.slice(0, 100)}": this server serves "${model}"`,
-    "not_found",
-  );
 }
 
 function readBody<S extends z.ZodType>(text: string, schema: S): z.infer<S> {

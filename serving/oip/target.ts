@@ -2,11 +2,9 @@
 import { HttpError } from "../http_error.ts";
 import type { ModelReference } from "../models.ts";
 
-/** A model as a path names it. */
-export interface Target {
-  readonly name: string;
-  /** Left out: the version that the server serves by default. */
-  readonly reference: ModelReference | undefined;
+/** A model as a path names it; without alias and version, what the server serves by default. */
+export interface Target extends ModelReference {
+  readonly model: string;
 }
 
 /**
@@ -21,17 +19,17 @@ export interface Target {
  * import { readTarget } from "./target.ts";
  *
  * const url = "http://localhost/v2/models/rocks";
- * assertEquals(readTarget(`${url}/infer`), { name: "rocks", reference: undefined });
- * assertEquals(readTarget(`${url}/versions/3/infer`).reference, { version: 3 });
- * assertEquals(readTarget(`${url}/versions/champion`).reference, { alias: "champion" });
- * assertEquals(readTarget(`${url}@champion/ready`).reference, { alias: "champion" });
+ * assertEquals(readTarget(`${url}/infer`), { model: "rocks" });
+ * assertEquals(readTarget(`${url}/versions/3/infer`).version, 3);
+ * assertEquals(readTarget(`${url}/versions/champion`).alias, "champion");
+ * assertEquals(readTarget(`${url}@champion/ready`).alias, "champion");
  * ```
  */
 export function readTarget(url: string): Target {
   const { pathname } = new URL(url);
   const parts = pathname.split("/");
   const at = parts.indexOf("models") + 1;
-  const [name, alias, ...more] = decode(parts[at]).split("@");
+  const [model, alias, ...more] = decode(parts[at]).split("@");
   const version = parts[at + 1] === "versions" ? decode(parts[at + 2]) : undefined;
   if (more.length > 0 || (alias !== undefined && version !== undefined)) {
     throw new HttpError(
@@ -39,7 +37,7 @@ export function readTarget(url: string): Target {
       "invalid_query",
     );
   }
-  return { name, reference: readVersion(alias ?? version) };
+  return { model, ...readVersion(alias ?? version) };
 }
 
 /** Gives what a version's text means: a number, or an alias with or without `@`. */

@@ -1,16 +1,18 @@
 /** What a server says of itself and of its models. */
 import type { InferenceLog } from "../../runtime/inference_log.ts";
 import type { Store } from "../../runtime/store.ts";
+import { chooseMediaType } from "../accept.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { Handler } from "../exchange.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Models } from "../models.ts";
+import { type MetricMediaType, metricMediaTypes } from "../metrics/registry.ts";
+import type { ModelCatalog } from "../model_catalog.ts";
 import { readReference } from "./predict.ts";
 
 /** What these routes read. */
 export interface InfoDeps {
   readonly store: Store;
-  readonly models: Models;
+  readonly models: ModelCatalog;
   readonly log: InferenceLog;
   readonly metrics: Metrics;
   readonly model: string;
@@ -28,6 +30,7 @@ const links = {
   ready: "/ready",
   metrics: "/metrics",
   openapi: "/openapi.json",
+  docs: "/docs",
 };
 
 /** Gives the handler of `GET /`. */
@@ -48,7 +51,7 @@ const FAILURE_MS = 10_000;
 
 /** Gives the handler of `GET /ready`: 200 when a prediction would be answered, else 503 and why. */
 export function ready(deps: InfoDeps): Handler {
-  const { store, models, log } = deps;
+  const { store, models: { main: models }, log } = deps;
   return async ({ requestId }) => {
     const served = models.default;
     const storeError = await probe(store);
@@ -61,12 +64,18 @@ export function ready(deps: InfoDeps): Handler {
     return jsonAnswer({
       request_id: requestId,
       status: deps.isDraining() ? "draining" : isReady ? "ready" : "not ready",
-      model: served === null ? { state: "missing", name: deps.model, error: models.storeError } : {
-        state: "loaded",
-        name: served.model.version.model,
-        version: served.model.version.version,
-        alias: served.alias,
-      },
+      model: served === null
+        ? {
+          state: models.isUnloaded() ? "unloaded" : "missing",
+          name: deps.model,
+          error: models.storeError,
+        }
+        : {
+          state: "loaded",
+          name: served.model.version.model,
+          version: served.model.version.version,
+          alias: served.alias,
+        },
       loaded_versions: models.loadedVersions,
       load_failures: models.failures.map(({ alias, version, message, at }) => ({
         alias,
@@ -90,7 +99,7 @@ async function probe(store: Store): Promise<string | null> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     return await Promise.race([
-      store.query("select 1").then(() => null),
+      store.check(),
       new Promise<string>((resolve) => {
         timer = setTimeout(resolve, STORE_TIMEOUT_MS, "the store does not answer");
       }),
@@ -102,7 +111,7 @@ async function probe(store: Store): Promise<string | null> {
   }
 }
 
-/** Gives the handler of `GET /model_info`, with `?alias=` or `?version=` as in `/predict`. */
+/** Gives the handler of `GET /model_info`, with `?model=`, `?alias=` or `?version=` as in `/predict`. */
 export function modelInfo({ store, models }: InfoDeps): Handler {
   return async (exchange) => {
     const held = await models.acquire(readReference(exchange.request.url));
@@ -158,30 +167,13 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Gives the handler of `GET /models`: every version of the store, newest first, and what is served. */
-export function listModels({ store, models }: InfoDeps): Handler {
-  return async ({ requestId }) => {
-    const rows = await store.query<{ model: string; version: number; aliases: string[] | null }>(
-      `select model, version, aliases, artifact, run_id, created_at, created_by, class_names, input_names
-       from models order by model, version desc`,
-    );
-    const served = models.default?.model.version;
-    return jsonAnswer({
-      request_id: requestId,
-      models: rows.map((row) => ({
-        ...row,
-        aliases: row.aliases ?? [],
-        is_served: row.model === served?.model && row.version === served.version,
-      })),
-    });
-  };
-}
-
-/** Gives the handler of `GET /metrics`. */
+/** Gives the handler of `GET /metrics`, as Prometheus' text or as OpenMetrics. */
 export function renderMetrics({ metrics }: InfoDeps): Handler {
-  return async () => ({
-    status: 200,
-    body: await metrics.render(),
-    headers: { "content-type": metrics.contentType },
-  });
+  return async ({ request }) => {
+    // A client that wants neither reads text, or nothing.
+    const mediaType = chooseMediaType(request.headers.get("accept"), metricMediaTypes) ??
+      metricMediaTypes[0];
+    const { text, contentType } = await metrics.render(mediaType as MetricMediaType);
+    return { status: 200, body: text, headers: { "content-type": contentType, vary: "accept" } };
+  };
 }

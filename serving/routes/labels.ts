@@ -1,7 +1,7 @@
 /** `POST /labels`: the truth about earlier predictions, when it is known. */
 import { z } from "zod";
 import { UsageError } from "../../runtime/errors.ts";
-import { recordLabels } from "../../runtime/labels.ts";
+import { LabelsRefusedError, recordLabels } from "../../runtime/labels.ts";
 import type { Store } from "../../runtime/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { Handler } from "../exchange.ts";
@@ -16,6 +16,9 @@ export const LabelsBody = z.strictObject({
     label: z.string().min(1).max(1000).describe("True class"),
   })).min(1).max(100_000),
   source: z.string().max(256).optional().describe("Who or what knows, such as a lab or a person"),
+  allowNewClasses: z.boolean().default(false).describe(
+    "Whether a class that the record's model does not know is taken",
+  ),
 });
 
 /** Gives the handler that stores labels, all or none. */
@@ -31,17 +34,29 @@ export function labels(
         "invalid_input",
       );
     }
-    const { labels, source = null } = parsed.data;
-    try {
-      await recordLabels(
-        store,
-        labels.map(({ request_id, row, label }) => ({ requestId: request_id, row, label })),
-        source,
-      );
-    } catch (error) {
-      if (error instanceof UsageError) throw new HttpError(error.message, "invalid_input");
-      throw error;
-    }
-    return jsonAnswer({ request_id: exchange.requestId, stored: labels.length });
+    const { labels, source = null, allowNewClasses } = parsed.data;
+    const { created, corrected, same } = await recordLabels(
+      store,
+      labels.map(({ request_id, row, label }) => ({ requestId: request_id, row, label })),
+      source,
+      { allowNewClasses },
+    ).catch(refuse);
+    return jsonAnswer({
+      request_id: exchange.requestId,
+      stored: created + corrected,
+      new: created,
+      corrected,
+      same,
+    });
   };
+}
+
+function refuse(error: unknown): never {
+  if (error instanceof LabelsRefusedError) {
+    const details = error.details.map((message) => ({ message }));
+    const hint = error.allowedBy === "allowNewClasses" ? ' by "allowNewClasses": true' : "";
+    throw new HttpError(error.message + hint, "invalid_input", { details });
+  }
+  if (error instanceof UsageError) throw new HttpError(error.message, "invalid_input");
+  throw error;
 }

@@ -11,22 +11,21 @@ import { jsonAnswer } from "../answers.ts";
 import { encodeReply, readDecoded } from "../compression.ts";
 import type { AddRoute, Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";
-import type { Models } from "../models.ts";
+import type { ModelCatalog } from "../model_catalog.ts";
 import { inputTensors, modelConfig, outputTensors, SERVER_VERSION } from "../oip/contract.ts";
 import { writeOipError } from "../oip/errors.ts";
 import { parseInfer, readTensorRecords } from "../oip/infer_request.ts";
 import { writeInfer } from "../oip/infer_response.ts";
-import { checkName, loadVersion, repositoryIndex, unloadVersion } from "../oip/repository.ts";
+import { loadVersion, repositoryIndex, unloadVersion } from "../oip/repository.ts";
 import { readTarget } from "../oip/target.ts";
 import type { PredictionPath } from "../prediction.ts";
 import type { ServedModel } from "../served_model.ts";
+import { readScheduling } from "../traffic/urgency.ts";
 
 /** What the protocol's routes need. */
 export interface OipDeps {
   readonly store: Store;
-  readonly models: Models;
-  /** Name of the model that is served. */
-  readonly model: string;
+  readonly models: ModelCatalog;
   readonly path: PredictionPath;
   /** Largest body in bytes, as it is sent and as it is decompressed. */
   readonly maxBodyBytes: number;
@@ -42,6 +41,7 @@ const EXTENSIONS = [
   "binary_tensor_data",
   "parameters",
   "statistics",
+  "schedule_policy",
 ];
 
 /**
@@ -96,18 +96,18 @@ const refuseRest: Handler = ({ request }) => {
   throw new HttpError(`Cannot find "${pathname.slice(0, 100)}": ${state}`, "not_found");
 };
 
-function infer({ path, model, maxBodyBytes, maxRows }: OipDeps): Handler {
+function infer({ path, models, maxBodyBytes, maxRows }: OipDeps): Handler {
   return async (exchange) => {
     const { request } = exchange;
-    const { name, reference } = readTarget(request.url);
-    checkName(name, model);
+    const reference = readTarget(request.url);
+    models.of(reference.model);
     const body = await readDecoded(exchange, maxBodyBytes);
     const asked = parseInfer(body, request.headers.get("inference-header-content-length"));
     // Joins a caller's own records with the table's, as X-Request-Id does.
     if (asked.id !== undefined && LOGGED_ID.test(asked.id)) exchange.clientRequestId ??= asked.id;
     const answer = await path.predict(exchange, {
       reference,
-      signal: request.signal,
+      urgency: { ...readScheduling(asked.parameters, exchange.startedAt), signal: request.signal },
       read: (served) => readTensorRecords(asked, served, maxRows),
       write: ({ labels, probabilities }, held) =>
         writeInfer(asked, { model: held.model, labels, probabilities }),
@@ -121,16 +121,15 @@ const LOGGED_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 /** Gives the handler that answers from the model that a path names. */
 function describe(
-  { models, model }: OipDeps,
+  { models }: OipDeps,
   write: (served: ServedModel, name: string) => object | Promise<object>,
 ): Handler {
   return async (exchange) => {
-    const { name, reference } = readTarget(exchange.request.url);
-    checkName(name, model);
+    const reference = readTarget(exchange.request.url);
     const held = await models.acquire(reference);
     try {
       exchange.held = held;
-      return jsonAnswer(await write(held.model, name));
+      return jsonAnswer(await write(held.model, reference.model));
     } finally {
       held.model.release();
     }
@@ -166,10 +165,11 @@ function modelStatistics(deps: OipDeps): Handler {
   const { statistics } = deps.path;
   const ofOne = describe(deps, (served) => ({ model_stats: [statistics.of(served).read()] }));
   return async (exchange) => {
-    const { name, reference } = readTarget(exchange.request.url);
-    checkName(name, deps.model);
-    const all = statistics.list();
-    return reference || all.length === 0 ? await ofOne(exchange) : jsonAnswer({ model_stats: all });
+    const { model, alias, version } = readTarget(exchange.request.url);
+    deps.models.of(model);
+    const all = statistics.list().filter(({ name }) => name === model);
+    const isOne = alias !== undefined || version !== undefined || all.length === 0;
+    return isOne ? await ofOne(exchange) : jsonAnswer({ model_stats: all });
   };
 }
 

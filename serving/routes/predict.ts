@@ -1,7 +1,7 @@
 /** `POST /predict` and `POST /batch_predict`. */
 import { suggest } from "../../runtime/errors.ts";
 import { writePredictions } from "../answers.ts";
-import type { Handler } from "../exchange.ts";
+import type { Exchange, Handler, Reply } from "../exchange.ts";
 import { readExplain, writeExplanation } from "../explain.ts";
 import { HttpError } from "../http_error.ts";
 import { parseJson } from "../json.ts";
@@ -10,24 +10,36 @@ import type { PredictionPath } from "../prediction.ts";
 import { readRecords } from "../records.ts";
 
 /** What predictions need. */
-export interface PredictDeps {
+export interface PredictBodyDeps {
   readonly path: PredictionPath;
-  readonly maxBodyBytes: number;
   readonly maxRows: number;
   /** Whether the body may carry the options of `/batch_predict`; default false. */
   readonly isBatch?: boolean;
 }
 
+/** What the route needs. */
+export interface PredictDeps extends PredictBodyDeps {
+  readonly maxBodyBytes: number;
+}
+
 /** Gives the handler that predicts the records of a body. */
 export function predict(deps: PredictDeps): Handler {
+  const answer = predictBody(deps);
+  return async (exchange) =>
+    await answer(exchange, parseJson(await exchange.readText(deps.maxBodyBytes)));
+}
+
+/** Gives the function that predicts the records of a parsed body. */
+export function predictBody(
+  deps: PredictBodyDeps,
+): (exchange: Exchange, body: unknown) => Promise<Reply> {
   const limits = { maxRows: deps.maxRows, isBatch: deps.isBatch ?? false };
-  return async (exchange) => {
+  return async (exchange, body) => {
     const { request, requestId } = exchange;
-    const body = parseJson(await exchange.readText(deps.maxBodyBytes));
     return await deps.path.predict(exchange, {
       reference: readReference(request.url, limits.isBatch ? [] : ["explain"]),
       explain: limits.isBatch ? undefined : readExplain(request.url),
-      signal: request.signal,
+      urgency: { signal: request.signal },
       read: ({ layout }) => readRecords(body, layout, limits),
       write: ({ labels, probabilities }, held, { hasProbabilities }, explanations) => ({
         status: 200,
@@ -44,7 +56,7 @@ export function predict(deps: PredictDeps): Handler {
   };
 }
 
-const PARAMETERS = ["alias", "version"];
+const PARAMETERS = ["model", "alias", "version"];
 
 /**
  * Reads which model a request asks for; `others` are parameters that say something else.
@@ -56,6 +68,8 @@ const PARAMETERS = ["alias", "version"];
  * import { readReference } from "./predict.ts";
  *
  * assertEquals(readReference("http://localhost/predict?version=3"), { version: 3 });
+ * const other = "http://localhost/predict?model=sands&alias=production";
+ * assertEquals(readReference(other), { model: "sands", alias: "production" });
  * assertEquals(readReference("http://localhost/predict"), undefined);
  * ```
  */
@@ -79,10 +93,16 @@ export function readReference(
   const alias = query.get("alias");
   const version = query.get("version");
   if (alias !== null && version !== null) throw badQuery('give "alias" or "version", not both');
-  if (alias !== null) return { alias };
-  if (version === null) return undefined;
-  if (!/^[1-9]\d{0,8}$/.test(version)) throw badQuery(`version "${version}" is no version number`);
-  return { version: Number(version) };
+  const model = query.get("model");
+  if (version !== null && !/^[1-9]\d{0,8}$/.test(version)) {
+    throw badQuery(`version "${version}" is no version number`);
+  }
+  if ((model ?? alias ?? version) === null) return undefined;
+  return {
+    ...(model === null ? {} : { model }),
+    ...(alias === null ? {} : { alias }),
+    ...(version === null ? {} : { version: Number(version) }),
+  };
 }
 
 function badQuery(state: string): HttpError {

@@ -31,7 +31,7 @@ export function addScoringRoutes(add: AddRoute, deps: ScoringDeps): void {
   add("GET", "/version", () => plain(MLFLOW_VERSION), { role: "viewer", isLogged: false });
 }
 
-/** Gives the handler that scores the records of a body, with `?alias=` or `?version=` as `/predict`. */
+/** Gives the handler that scores the records of a body, with `?model=`, `?alias=` or `?version=` as `/predict`. */
 function invocations({ path, maxBodyBytes, maxRows }: ScoringDeps): Handler {
   return async (exchange) => {
     const { request, requestId } = exchange;
@@ -39,7 +39,7 @@ function invocations({ path, maxBodyBytes, maxRows }: ScoringDeps): Handler {
     const body = parseScoring(text, request.headers.get("content-type"));
     return await path.predict(exchange, {
       reference: readReference(request.url),
-      signal: request.signal,
+      urgency: { signal: request.signal },
       read: ({ layout }) => readScoring(body, layout, maxRows),
       write: ({ labels, probabilities }, held): Answer => {
         const { classTexts } = held.model;

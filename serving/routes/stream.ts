@@ -3,7 +3,8 @@ import { writePredictions } from "../answers.ts";
 import { type AddRoute, type Exchange, type Exchanges, gone, tooLarge } from "../exchange.ts";
 import { parseJson } from "../json.ts";
 import { type Line, mapInOrder, readLines } from "../lines.ts";
-import type { ModelReference, Models } from "../models.ts";
+import type { ModelCatalog } from "../model_catalog.ts";
+import type { ModelReference } from "../models.ts";
 import type { PredictionPath } from "../prediction.ts";
 import { readRecords } from "../records.ts";
 import { readReference } from "./predict.ts";
@@ -11,7 +12,7 @@ import { readReference } from "./predict.ts";
 /** What the stream route needs. */
 export interface StreamDeps {
   readonly exchanges: Exchanges;
-  readonly models: Models;
+  readonly models: ModelCatalog;
   readonly path: PredictionPath;
   /** Largest line in bytes, and what all lines in hand may have together. */
   readonly maxBodyBytes: number;

@@ -2,12 +2,14 @@
 that is wrong. Usage: MLFLOW_TRACKING_URI=http://127.0.0.1:PORT python mlflow_check.py ONNX_FILE"""
 
 import importlib.util
+import json
 import math
 import os
 import sys
 import tempfile
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -15,6 +17,7 @@ from mlflow.entities.logged_model_output import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
+from mlflow.webhooks.delivery import _generate_hmac_signature
 
 ONNX = sys.argv[1]
 client = MlflowClient()
@@ -314,6 +317,88 @@ assert len(client.get_metric_history(crowd_id, "shared")) == 1600
 numbers = sorted(int(v.version) for v in client.search_model_versions("name='cores'"))
 assert numbers == [1, 3] + list(range(4, 20)), numbers
 done(f"16 threads: 2000 metrics, 16 params, 16 tags, 16 versions, none lost ({time.time() - started:.1f} s)")
+
+# Webhooks
+received = []
+
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        payload = self.rfile.read(int(self.headers["content-length"])).decode()
+        received.append((dict(self.headers), payload))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"thanks")
+
+    def log_message(self, *_):
+        pass
+
+
+listener = HTTPServer(("127.0.0.1", 0), Receiver)
+threading.Thread(target=listener.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{listener.server_port}/hook"
+for inside, state in [(url, "write https"), ("https://127.0.0.1/", "is not a public one")]:
+    text = refused(
+        "INVALID_PARAMETER_VALUE",
+        lambda: client.create_webhook("in", inside, ["model_version.created"]),
+    )
+    assert state in text, text
+made = client.create_webhook(
+    "outside",
+    "https://1.1.1.1/hook",
+    ["registered_model.created", "model_version_tag.set"],
+    description="what for",
+    secret="s1",
+    status="DISABLED",
+)
+got = client.get_webhook(made.webhook_id)
+assert (got.name, got.description, str(got.status)) == ("outside", "what for", "DISABLED"), got
+assert [str(e) for e in got.events] == ["registered_model.created", "model_version_tag.set"], got
+refused(
+    "INVALID_PARAMETER_VALUE",
+    lambda: client.create_webhook("outside", "https://1.1.1.1/", ["model_version.created"]),
+)
+refused(
+    "INVALID_PARAMETER_VALUE",
+    lambda: client.create_webhook("prompts", "https://1.1.1.1/", ["prompt.created"]),
+)
+pages, token = [], None
+while True:
+    page = client.list_webhooks(max_results=1, page_token=token)
+    pages += [w.name for w in page]
+    token = page.token
+    if not token:
+        break
+assert pages == ["loopback", "outside"], pages
+client.update_webhook(made.webhook_id, name="renamed", description="", events=["model_version.created"])
+got = client.get_webhook(made.webhook_id)
+assert (got.name, got.description, [str(e) for e in got.events]) == (
+    "renamed",
+    None,
+    ["model_version.created"],
+), got
+client.delete_webhook(made.webhook_id)
+refused("RESOURCE_DOES_NOT_EXIST", lambda: client.get_webhook(made.webhook_id))
+[local] = client.list_webhooks()
+client.update_webhook(local.webhook_id, url=url, secret="s2")
+result = client.test_webhook(local.webhook_id)
+assert (result.success, result.response_status, result.response_body) == (True, 200, "thanks"), result
+client.create_registered_model("told", tags={"k": "v"}, description="d")
+for _ in range(200):
+    if len(received) > 1:
+        break
+    time.sleep(0.05)
+for headers, payload in received:
+    expected = _generate_hmac_signature(
+        "s2", headers["x-mlflow-delivery-id"], headers["x-mlflow-timestamp"], payload
+    )
+    assert headers["x-mlflow-signature"] == expected, headers
+told = json.loads(received[1][1])
+assert (told["entity"], told["action"]) == ("registered_model", "created"), told
+assert told["data"] == {"name": "told", "tags": {"k": "v"}, "description": "d"}, told
+client.delete_webhook(local.webhook_id)
+listener.shutdown()
+done("webhooks: create, get, list, pages, update, test, delete; an event comes, signed as MLflow signs")
 
 # What the project's own pipeline made
 [own] = client.search_runs([client.get_experiment_by_name("rocks").experiment_id], "status = 'FINISHED'")

@@ -218,7 +218,7 @@ def refused(text, action, *arguments, **options):
         action(*arguments, **options)
     except InferenceServerException as error:
         assert text in str(error.message()), error
-        assert error.status() in ("400", "404", "413"), error
+        assert error.status() in ("400", "404", "413", "503", "504"), error
         return
     raise AssertionError(f"Expected a refusal with {text}")
 
@@ -248,6 +248,8 @@ def check_errors(client, model, X, order, positions):
         nowhere = positions.copy()
         nowhere[5] = np.nan
         refused("NaN in row 5", infer, make_inputs(X, order, nowhere))
+    infer(make_inputs(X, order, positions), priority=1, timeout=60_000_000)
+    refused("longer than it allows", infer, make_inputs(X, order, positions), timeout=1)
     done("wrong shapes, datatypes, names and versions are refused with a reason")
 
 
@@ -258,7 +260,11 @@ def check_repository(client, model):
     client.load_model(f"{model}@production")
     refused("not supported", client.load_model, model, config="{}")
     refused("Cannot find model", client.load_model, "nothing")
-    refused("point alias", client.unload_model, model)
+    client.unload_model(model)
+    assert not client.is_model_ready(model)
+    refused("unloaded", client.get_model_metadata, model)
+    client.load_model(model)
+    assert client.is_model_ready(model)
     done(f"repository index of {len(index)} versions, load and unload")
 
 

@@ -61,12 +61,14 @@ Deno.test("createApiKey() refuses names that are none or taken, and limits that 
   for (const name of ["", "A", "1a", "a b", "gp_1", "key-0123abcd", "x".repeat(64), "a'b"]) {
     await assertRejects(() => createApiKey(store, { name, role: "viewer" }), UsageError, "a name");
   }
-  for (const rowsPerMinute of [0, -1, 1.5, NaN, 2 ** 31]) {
-    await assertRejects(
-      () => createApiKey(store, { name: "a", role: "viewer", rowsPerMinute }),
-      UsageError,
-      "positive integer",
-    );
+  for (const limit of [0, -1, 1.5, NaN, 2 ** 31]) {
+    for (const [name, period] of [["rowsPerMinute", "minute"], ["requestsPerDay", "day"]]) {
+      await assertRejects(
+        () => createApiKey(store, { name: "a", role: "viewer", [name]: limit }),
+        UsageError,
+        `a ${period}: it must be a positive integer`,
+      );
+    }
   }
   const results = await Promise.allSettled(
     Array.from({ length: 5 }, () => createApiKey(store, { name: "one", role: "viewer" })),
@@ -92,12 +94,15 @@ Deno.test("rotateApiKey() gives a new secret of the same rights, and the old one
     name: "ci",
     role: "operator",
     requestsPerMinute: 7,
+    rowsPerDay: 1_000,
     lifetimeMs,
   });
   const next = await rotateApiKey(store, "ci", { reason: "yearly" });
   using keys = await ApiKeys.open(store);
   const [a, b] = [keys.find(old.secret)!, keys.find(next.secret)!];
-  assertEquals([a.role, a.requestsPerMinute], [b.role, b.requestsPerMinute]);
+  assertEquals([a.role, a.requestsPerMinute, a.rowsPerDay], ["operator", 7, 1_000]);
+  assertEquals([b.role, b.requestsPerMinute, b.rowsPerDay], ["operator", 7, 1_000]);
+  assertEquals([...keys.current()], [b]);
   assertEquals([a.isRotated, b.isRotated], [true, false]);
   assertEquals(a.expiresAt, next.oldEndsAt.getTime());
   assertEquals(b.expiresAt! - a.expiresAt!, lifetimeMs - DEFAULT_GRACE_MS);

@@ -48,7 +48,14 @@ function makeInferences(rows: number): InferenceRows {
 function withGate(store: Store) {
   const steps: (readonly Step[])[] = [];
   const state = { gate: Promise.resolve(), failures: 0, steps };
+  const through = store.holdBack(() => Promise.resolve());
   const gated = {
+    path: store.path,
+    holdBack(settle: () => Promise<void>) {
+      const { release } = store.holdBack(settle);
+      const { transaction } = gated;
+      return { transaction, release };
+    },
     async transaction(given: readonly Step[]) {
       steps.push(given);
       await state.gate;
@@ -56,15 +63,15 @@ function withGate(store: Store) {
         state.failures--;
         throw new Error("No space left on device");
       }
-      await store.transaction(given);
+      await through.transaction(given);
     },
-  } as unknown as Store;
-  return { store: gated, state };
+  };
+  return { store: gated as unknown as Store, state };
 }
 
 Deno.test("InferenceLog.record() resolves when the row is in the table, with every column", async () => {
   await using store = await openStore(":memory:");
-  const log = new InferenceLog(store);
+  const log = await InferenceLog.open(store);
   await log.record(makeRequest("a", 2), makeInferences(2));
   assertEquals(await store.query("select * from core.inferences order by row limit 1"), [{
     request_id: "a",
@@ -78,6 +85,7 @@ Deno.test("InferenceLog.record() resolves when the row is in the table, with eve
     confidence: 0.75,
     probabilities: [0.25, 0.75],
     slice: "P-129",
+    batch_id: null,
   }]);
   const [row] = await store.query("select * from requests");
   assertEquals([row.request_id, row.queue_ms, row.model_ms, row.row_count], ["a", null, 0.25, 2]);
@@ -85,6 +93,7 @@ Deno.test("InferenceLog.record() resolves when the row is in the table, with eve
     queuedRows: 0,
     committedRows: 3,
     commits: 1,
+    journalBytes: 0,
     failures: 0,
     lastFailure: null,
   });
@@ -94,7 +103,7 @@ Deno.test("InferenceLog.record() resolves when the row is in the table, with eve
 Deno.test("InferenceLog.record() shares one commit when rows arrive while another is in flight", async () => {
   await using store = await openStore(":memory:");
   const gated = withGate(store);
-  const log = new InferenceLog(gated.store);
+  const log = await InferenceLog.open(gated.store);
   const gate = Promise.withResolvers<void>();
   gated.state.gate = gate.promise;
   const first = log.record(makeRequest("first"));
@@ -112,7 +121,7 @@ Deno.test("InferenceLog.record() shares one commit when rows arrive while anothe
 
 Deno.test("InferenceLog.record() writes on when a caller records again in the tick of its commit", async () => {
   await using store = await openStore(":memory:");
-  const log = new InferenceLog(store);
+  const log = await InferenceLog.open(store);
   for (let i = 0; i < 50; i++) await log.record(makeRequest(`r${i}`));
   assertEquals(await store.query("select count(*) as n from requests"), [{ n: 50 }]);
   await log.close();
@@ -120,7 +129,7 @@ Deno.test("InferenceLog.record() writes on when a caller records again in the ti
 
 Deno.test("InferenceLog.flush() resolves when rows wait behind a larger commit", async () => {
   await using store = await openStore(":memory:");
-  const log = new InferenceLog(store);
+  const log = await InferenceLog.open(store);
   const many = Array.from({ length: 30 }, (_, i) => log.record(makeRequest(`r${i}`)));
   await new Promise((resolve) => setTimeout(resolve, 0));
   const last = log.record(makeRequest("last"));
@@ -137,7 +146,7 @@ Deno.test("InferenceLog.record() rejects with LogFullError when the queue is ful
   const gated = withGate(store);
   const gate = Promise.withResolvers<void>();
   gated.state.gate = gate.promise;
-  const log = new InferenceLog(gated.store, { maxRows: 10 });
+  const log = await InferenceLog.open(gated.store, { maxRows: 10 });
   const taken = [log.record(makeRequest("a", 8), makeInferences(8))];
   await assertRejects(
     () => log.record(makeRequest("b", 2), makeInferences(2)),
@@ -163,7 +172,9 @@ Deno.test("InferenceLog.record() rejects all who share a failed commit, and the 
   const gated = withGate(store);
   gated.state.failures = 1;
   const messages: string[] = [];
-  const log = new InferenceLog(gated.store, { onError: (error) => messages.push(error.message) });
+  const log = await InferenceLog.open(gated.store, {
+    onError: (error) => messages.push(error.message),
+  });
   const results = await Promise.allSettled([
     log.record(makeRequest("a")),
     log.record(makeRequest("b", 1), makeInferences(1)),
@@ -182,7 +193,7 @@ Deno.test("InferenceLog with durability async answers first, keeps rows of a fai
   await using store = await openStore(":memory:");
   const gated = withGate(store);
   gated.state.failures = 1;
-  const log = new InferenceLog(gated.store, { durability: "async" });
+  const log = await InferenceLog.open(gated.store, { durability: "async" });
   await log.record(makeRequest("a"));
   await log.record(makeRequest("b"));
   assertEquals(log.stats.committedRows, 0);
@@ -198,7 +209,7 @@ Deno.test("InferenceLog.close() says what is lost when nobody waits and the disk
   await using store = await openStore(":memory:");
   const gated = withGate(store);
   gated.state.failures = 100;
-  const log = new InferenceLog(gated.store, { durability: "async" });
+  const log = await InferenceLog.open(gated.store, { durability: "async" });
   await log.record(makeRequest("a", 1), makeInferences(1));
   await assertRejects(() => log.close(), Error, "2 rows still wait");
 });
@@ -206,7 +217,7 @@ Deno.test("InferenceLog.close() says what is lost when nobody waits and the disk
 Deno.test("InferenceLog keeps a request in one commit when it is larger than a commit should be", async () => {
   await using store = await openStore(":memory:");
   const gated = withGate(store);
-  const log = new InferenceLog(gated.store);
+  const log = await InferenceLog.open(gated.store);
   await Promise.all([
     log.record(makeRequest("a")),
     log.record(makeRequest("b", 5000), makeInferences(5000)),

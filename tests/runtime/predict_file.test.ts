@@ -123,6 +123,20 @@ Deno.test("predictFile() keeps the order of rows over many batches", () =>
     });
   }));
 
+Deno.test("predictFile() keeps columns of any name, those of its own tables included", () =>
+  withBench(true, async ({ predict, read }) => {
+    const text =
+      "DEPT,GR,label,p0,answer_row,c0,o,id,place\n3,50,a,1,7,x,y,z,0\n1,60,b,2,8,q,r,s,1\n";
+    await predict("in.csv", text, "out.csv");
+    const rows = await read("out.csv");
+    assertEquals(
+      rows.map(({ label, p0, answer_row, c0, o, id, place }) =>
+        [label, p0, answer_row, c0, o, id, place].join()
+      ),
+      ["a,1,7,x,y,z,0", "b,2,8,q,r,s,1"],
+    );
+  }));
+
 Deno.test("predictFile() counts absent and textual inputs as missing and says so", () =>
   withBench(false, async ({ predict, read }) => {
     const { missing } = await predict("in.csv", "GR,NPHI\n50,high\n60,low\n", "out.csv");

@@ -478,8 +478,11 @@ Deno.test("openRun() writes a stage's row, metrics and findings in one transacti
     query: (sql, params) => store.query(sql, params),
     readColumns: (sql, params) => store.readColumns(sql, params),
     queryReadOnly: (sql, limits) => store.queryReadOnly(sql, limits),
+    check: () => store.check(),
     onCommit: (listener) => store.onCommit(listener),
     interruptReads: (reason) => store.interruptReads(reason),
+    holdBack: (settle) => store.holdBack(settle),
+    recoveries: [],
     close: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
     async transaction(steps) {
@@ -492,7 +495,9 @@ Deno.test("openRun() writes a stage's row, metrics and findings in one transacti
   };
   await execute(watched, makeStages(), { selection: { to: "two" } });
   const tables = transactions.map((steps) =>
-    steps.map((step) => "sql" in step ? step.sql.match(/core\.\w+/)![0] : step.append)
+    steps.map((step) =>
+      "sql" in step ? step.sql.match(/core\.\w+/)![0] : "append" in step && step.append
+    )
   );
   assertEquals(tables.slice(1, -1), [
     ["core.stage_runs", "core.metrics"],

@@ -141,8 +141,9 @@ for (
     ["copy (select 1) to 'x.csv'", "only SELECT"],
     ["attach 'x.db'", "only SELECT"],
     ["set memory_limit = '1GB'", "only SELECT"],
-    ["select hash from core.api_keys", "holds hashes of secrets"],
-    ["select * from (select * from memory.CORE.API_KEYS)", "holds hashes of secrets"],
+    ["select hash from core.api_keys", "holds secrets"],
+    ["select * from (select * from memory.CORE.API_KEYS)", "holds secrets"],
+    ["select * from core.webhooks", "holds secrets"],
     ["-- nothing", "empty query"],
     ["select * from missing_table", "missing_table"],
   ]
@@ -164,7 +165,12 @@ Deno.test("queryReadOnly() stops a query that would run for ever, and says when 
       "longer",
     );
     const result = await store.queryReadOnly("select * from range(10)", { maxRows: 3 });
-    assertEquals(result, { columns: ["range"], rows: [[0], [1], [2]], isTruncated: true });
+    assertEquals(result, {
+      columns: ["range"],
+      types: ["BIGINT"],
+      rows: [[0], [1], [2]],
+      isTruncated: true,
+    });
   }));
 
 Deno.test("openStore() names the process that holds the file when that offers no endpoint", () =>

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { type ApiKey, type Role, roles } from "../../runtime/api_keys.ts";
+import { type ApiKey, noLimits, type Role, roles } from "../../runtime/api_keys.ts";
 import { UsageError } from "../../runtime/errors.ts";
 import { openStore } from "../../runtime/store.ts";
 import { Access, type AccessOptions, checkHost, isLoopback } from "../../serving/access.ts";
@@ -35,8 +35,7 @@ function makeAccess(
       id: `gp_${secret}`,
       name: secret,
       role: "viewer" as const,
-      requestsPerMinute: null,
-      rowsPerMinute: null,
+      ...noLimits,
       expiresAt: null,
       isRotated: false,
       isRevoked: false,

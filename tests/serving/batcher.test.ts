@@ -4,6 +4,7 @@ import type { Prediction } from "../../runtime/onnx_session.ts";
 import { Predictor } from "../../runtime/predictor.ts";
 import { Batcher } from "../../serving/batcher.ts";
 import { HttpError } from "../../serving/http_error.ts";
+import type { Priority } from "../../serving/traffic/urgency.ts";
 import { buildTestModel, testInputs } from "../model_fixture.ts";
 
 const options = { maxBatchRows: 8, queueRows: 20 };
@@ -49,7 +50,7 @@ for (const isWindowed of [false, true]) {
         const batcher = new Batcher((X) => predictor.classify(X), {
           maxBatchRows,
           queueRows: 10_000,
-          onRun: (rows) => runs.push(rows),
+          onRun: ({ rows }) => runs.push(rows),
         });
         const together = await Promise.all(requests.map((X) => batcher.run(X)));
         together.forEach(({ labels, probabilities }, i) => {
@@ -114,7 +115,11 @@ Deno.test("Batcher.run() leaves the queue when its signal aborts, and others are
   const first = batcher.run(row(1));
   await settle();
   const abort = new AbortController();
-  const cancelled = assertRejects(() => batcher.run(row(2), abort.signal), Error, "Gone");
+  const cancelled = assertRejects(
+    () => batcher.run(row(2), { signal: abort.signal }),
+    Error,
+    "Gone",
+  );
   const kept = batcher.run(row(3));
   assertEquals(batcher.queuedRows, 2);
   abort.abort(new Error("Gone"));
@@ -125,7 +130,7 @@ Deno.test("Batcher.run() leaves the queue when its signal aborts, and others are
   gates[1].resolve();
   assertEquals([(await first).labels[0], (await kept).labels[0]], [1, 3]);
   assertEquals(runs, [1, 1]);
-  await assertRejects(() => batcher.run(row(4), abort.signal), Error, "Gone");
+  await assertRejects(() => batcher.run(row(4), { signal: abort.signal }), Error, "Gone");
 });
 
 Deno.test("Batcher.run() rejects those of a failed run and answers the next", async () => {
@@ -152,4 +157,91 @@ Deno.test("Batcher.run() lets others in between when a request is longer than a 
   assertEquals((await long).labels, Int32Array.from({ length: 25 }, (_, i) => i));
   assertEquals((await long).probabilities.rows, 25);
   assertEquals(order.reduce((a, b) => a + b), 26);
+});
+
+Deno.test("Batcher.run() runs the more urgent first, and equal ones in the order of arrival", async () => {
+  const { classify, gates } = makeGated();
+  const order: number[] = [];
+  const batcher = new Batcher(classify, { maxBatchRows: 1, queueRows: 20 });
+  const ask = (value: number, priority: Priority) =>
+    batcher.run(row(value), { priority }).then(({ labels }) => order.push(labels[0]));
+  const asked = [ask(0, "normal")];
+  await settle();
+  asked.push(ask(1, "low"), ask(2, "normal"), ask(3, "high"), ask(4, "normal"), ask(5, "high"));
+  for (let i = 0; i < 6; i++) {
+    gates[i].resolve();
+    await settle();
+  }
+  await Promise.all(asked);
+  assertEquals(order, [0, 3, 5, 2, 4, 1]);
+});
+
+Deno.test("Batcher.run() lets a low request have its turn when high ones never end", async () => {
+  const { classify, runs, gates } = makeGated();
+  const batcher = new Batcher(classify, { maxBatchRows: 1, queueRows: 20 });
+  const asked = [batcher.run(row(0), { priority: "high" })];
+  await settle();
+  let turn: number | undefined;
+  asked.push(batcher.run(row(1), { priority: "low" }));
+  asked[1].then(() => turn = runs.length);
+  // One high request always waits.
+  for (let i = 0; turn === undefined && i < 100; i++) {
+    asked.push(batcher.run(row(2), { priority: "high" }));
+    gates[i].resolve();
+    await settle();
+  }
+  assert(turn !== undefined && turn > 10 && turn < 40, `${turn}`);
+  for (let i = 0; i < asked.length; i++) {
+    gates[i]?.resolve();
+    await settle();
+  }
+  await Promise.all(asked);
+});
+
+Deno.test("Batcher.run() answers 504 without a run when the deadline passes in the queue", async () => {
+  const { classify, runs, gates } = makeGated();
+  const batcher = new Batcher(classify, options);
+  const first = batcher.run(row(1));
+  await settle();
+  const late = assertRejects(
+    () => batcher.run(row(2), { deadline: performance.now() }),
+    HttpError,
+    "longer than it allows",
+  );
+  const inTime = batcher.run(row(3), { deadline: performance.now() + 60_000 });
+  assertEquals(batcher.queuedRows, 2);
+  gates[0].resolve();
+  await settle();
+  assertEquals((await late).status, 504);
+  gates[1].resolve();
+  assertEquals([(await first).labels[0], (await inTime).labels[0]], [1, 3]);
+  assertEquals([runs, batcher.queuedRows], [[1, 1], 0]);
+  // When only late ones wait, the model rests and works again.
+  await assertRejects(() => batcher.run(row(4), { deadline: 0 }), HttpError, "in time");
+  const next = batcher.run(row(5));
+  await settle();
+  gates[2].resolve();
+  assertEquals((await next).labels[0], 5);
+});
+
+Deno.test("Batcher.run() names the run that predicted, one for all that shared it", async () => {
+  const { classify, gates } = makeGated();
+  const batcher = new Batcher(classify, options);
+  const first = batcher.run(row(0));
+  await settle();
+  const rest = [batcher.run(row(1)), batcher.run(row(2))];
+  gates[0].resolve();
+  await settle();
+  gates[1].resolve();
+  const [a, b, c] = await Promise.all([first, ...rest]);
+  assertEquals([b.batchId, b.batchRows], [c.batchId, 2]);
+  assert(a.batchId !== b.batchId && a.batchRows === 1, `${a.batchId} ${b.batchId}`);
+  const long = batcher.run(matrix(20, 1));
+  for (let i = 2; i < 5; i++) {
+    await settle();
+    gates[i].resolve();
+  }
+  const { batchId, batchRows } = await long;
+  assertEquals(batchRows, 8);
+  assert(batchId !== c.batchId);
 });

@@ -111,3 +111,50 @@ function breakJson(
   else parent[key] = junk[Math.floor(random() * junk.length)];
   return new TextEncoder().encode(JSON.stringify(root.value) ?? "");
 }
+
+/** The bytes of a connection, and whether its client ends its side after them. */
+export interface FuzzedConnection {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly isHalfClosed: boolean;
+}
+
+/** Gives `count` connections whose bytes are hardly HTTP: cut, doubled, too long or no text at all. */
+export function* fuzzRequests(seed: number, count: number): Generator<FuzzedConnection> {
+  const random = makeRandom(seed);
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)];
+  const noise = (length: number) =>
+    String.fromCharCode(...Array.from({ length }, () => Math.floor(random() * 256)));
+  const body = '{"records":[{"GR":1,"RHOB":2,"NPHI":0.1}]}';
+  const post = (headers: string, rest: string) =>
+    `POST /predict HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n${rest}`;
+  const length = `Content-Length: ${body.length}\r\n`;
+  const shapes: readonly (() => string)[] = [
+    () => noise(1 + random() * 300),
+    () => post(length, body),
+    () => post(length, body).repeat(3) + noise(50),
+    () => post("Content-Length: 1000\r\n", body),
+    () => post("Content-Length: 5\r\n", body),
+    () => post("Content-Length: -1\r\n", body),
+    () => post(`${length}Content-Length: 7\r\n`, body),
+    () => post(`${length}Transfer-Encoding: chunked\r\n`, `5\r\n{"rec\r\n0\r\n\r\n`),
+    () => post("Transfer-Encoding: chunked\r\n", `zz\r\n${body}\r\n0\r\n\r\n`),
+    () => post("Transfer-Encoding: chunked\r\n", `ffffffffffffffff\r\n${body}`),
+    () => post(`X-Long: ${"a".repeat(1 + random() * 300_000)}\r\n${length}`, body),
+    () => post("A: b\r\n".repeat(1 + random() * 3_000) + length, body),
+    () => post(`X-Request-Id: ${noise(20).replace(/[\r\n]/g, "")}\r\n${length}`, body),
+    () => post(`Content-Encoding: gzip\r\n${length}`, body),
+    () => `GET /${"x".repeat(random() * 100_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+    () => `GET /%00%ff%zz/..%2f..%2fetc HTTP/1.1\r\nHost: ${noise(5)}\r\n\r\n`,
+    () =>
+      `${pick(["BREW", "", "get", "CONNECT", "TRACE"])} / HTTP/${pick(["1.1", "9.9", ""])}\r\n\r\n`,
+    () => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + noise(100),
+  ];
+  for (let i = 0; i < count; i++) {
+    const text = shapes[i % shapes.length]();
+    const cut = random() < 0.3 ? text.slice(0, random() * text.length) : text;
+    yield {
+      bytes: Uint8Array.from(cut, (character) => character.charCodeAt(0)),
+      isHalfClosed: random() < 0.4,
+    };
+  }
+}

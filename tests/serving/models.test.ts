@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { setAlias } from "../../runtime/model_registry.ts";
+import { aliasSteps } from "../../runtime/registry_steps.ts";
 import { openStore, type Store } from "../../runtime/store.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import { Models } from "../../serving/models.ts";
@@ -72,7 +73,9 @@ Deno.test("Models keeps serving the old version when the new one cannot be loade
     params: [bad.artifact],
   }]);
   const models = await Models.open(store, options);
-  await point(store, "production", 2);
+  // setAlias() refuses such a version: its byte changed after the alias had moved.
+  const move = { model: "rocks", alias: "production", version: 2, reason: "test" };
+  await store.transaction(aliasSteps(move, null));
   await models.refresh();
   assertEquals(versionOf(models), 1);
   assertEquals(models.aliases.get("production"), 1);
@@ -118,5 +121,48 @@ Deno.test("Models.acquire() loads a version once when many ask at the same time"
   );
   assertEquals(new Set(held.map(({ model }) => model)).size, 1);
   for (const { model } of held) model.release();
+  await models.close();
+});
+
+Deno.test("Models.unload() closes the session after its last request, and load() opens another", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1 });
+  const models = await Models.open(store, options);
+  const held = await models.acquire();
+  await models.unload();
+  assertEquals([models.default, models.loadedVersions, models.isUnloaded()], [null, [], true]);
+  assertEquals(held.model.isClosed, false);
+  const layout = makeLayout(held.model.signature);
+  const records = readRecords({ records: [testRecord(1)] }, layout, { maxRows: 1 });
+  assertEquals((await held.model.predict(records)).labels.length, 1);
+  held.model.release();
+  assert(held.model.isClosed);
+  for (const reference of [undefined, { alias: "production" }, { version: 1 }]) {
+    const error = await assertRejects(
+      async () => await models.acquire(reference),
+      HttpError,
+      "it is unloaded",
+    );
+    assertEquals(error.code, "no_model");
+  }
+  const again = await models.load();
+  assert(again.model !== held.model && !again.model.isClosed);
+  again.model.release();
+  assertEquals([versionOf(models), models.isUnloaded()], [1, false]);
+  await models.close();
+});
+
+Deno.test("Models.unload() of the default's version lets no other alias take its place", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1 });
+  await registerTestModel(store, { seed: 2, alias: "challenger" });
+  const models = await Models.open(store, options);
+  await models.unload({ alias: "production" });
+  await models.refresh();
+  assertThrows(() => models.acquire(), HttpError, "version 1 is unloaded");
+  const { model } = await models.acquire({ alias: "challenger" });
+  assertEquals(model.version.version, 2);
+  model.release();
+  await assertRejects(() => models.unload({ version: 9 }), HttpError, "there are versions");
   await models.close();
 });

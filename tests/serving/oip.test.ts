@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from "node:zlib";
+import { setAlias } from "../../runtime/model_registry.ts";
 import { openStore, type Store } from "../../runtime/store.ts";
 import { type AppDeps, createApp, type GeophoneApp } from "../../server.ts";
 import { SERVER_VERSION } from "../../serving/oip/contract.ts";
@@ -547,8 +548,8 @@ Deno.test("the repository lists, loads and unloads versions, and says why not", 
     assertEquals(ready.map((entry: Body) => entry.version), ["1", "2"]);
     for (
       const [path, body, part] of [
-        ["models/rocks/unload", {}, 'point alias "production"'],
-        ["models/rocks@challenger/unload", {}, "others are used more"],
+        ["models/rocks@nobody/unload", {}, "there are versions"],
+        ["models/other/unload", {}, 'serves "rocks"'],
         ["models/rocks/load", { parameters: { config: "{}" } }, "not supported"],
         ["models/rocks/load", { parameters: { version: [] } }, "no version"],
         ["models/rocks@nobody/load", {}, "there are versions"],
@@ -560,6 +561,84 @@ Deno.test("the repository lists, loads and unloads versions, and says why not", 
       assert(status === 400 || status === 404, `${path} ${status}`);
       assertStringIncludes(error, part);
     }
+  }));
+
+Deno.test("unload takes a version or the whole model out of use until load brings it back", () =>
+  withApp(async (app, store) => {
+    await registerTestModel(store, { seed: 2, alias: "challenger" });
+    const send = async (path: string, body: unknown = {}): Promise<Body> => {
+      const response = await app.request(`/v2/${path}`, post(body));
+      return { status: response.status, ...await response.json() };
+    };
+    const infer = (model: string) => send(`models/${model}/infer`, inferBody(rowsOf(1)));
+    const states = async () => {
+      const entries = await (await app.request("/v2/repository/index", post({}))).json();
+      return entries.map(({ state }: Body) => state);
+    };
+    assertEquals((await infer("rocks@challenger")).status, 200);
+    assertEquals(await states(), ["READY", "READY"]);
+
+    await send("repository/models/rocks/unload", { parameters: { version: "2" } });
+    assertEquals(await states(), ["READY", "UNAVAILABLE"]);
+    assertEquals((await infer("rocks")).status, 200);
+    const refused = await infer("rocks@challenger");
+    assertEquals(refused.status, 503);
+    assertStringIncludes(refused.error, "version 2 is unloaded; load it by POST");
+
+    await send("repository/models/rocks/unload");
+    assertEquals(await states(), ["UNAVAILABLE", "UNAVAILABLE"]);
+    const { status, error } = await infer("rocks");
+    assertEquals(status, 503);
+    assertStringIncludes(error, "it is unloaded");
+    const ready = await get(app, "/ready");
+    assertEquals([ready.status, ready.model.state, ready.loaded_versions], [
+      "not ready",
+      "unloaded",
+      [],
+    ]);
+    // Neither a look at the aliases nor one that moves brings it back.
+    await setAlias(store, { model: "rocks", alias: "production", version: 2, reason: "test" });
+    await app.refresh();
+    assertEquals((await infer("rocks")).status, 503);
+    const [{ reason }] = await (await app.request("/v2/repository/index", post({}))).json();
+    assertStringIncludes(reason, "unloaded by request");
+
+    await send("repository/models/rocks/load");
+    const back = await infer("rocks");
+    assertEquals([back.status, back.model_version], [200, "2"]);
+  }));
+
+Deno.test("an alias that moves to an unloaded version is not answered by the one before", () =>
+  withApp(async (app, store) => {
+    await registerTestModel(store, { seed: 2, alias: null });
+    const unload = { parameters: { version: 2 } };
+    await app.request("/v2/repository/models/rocks/unload", post(unload));
+    assertEquals((await app.request(INFER, post(inferBody(rowsOf(1))))).status, 200);
+    await setAlias(store, { model: "rocks", alias: "production", version: 2, reason: "test" });
+    await app.refresh();
+    assertEquals((await app.request(INFER, post(inferBody(rowsOf(1))))).status, 503);
+    await app.request("/v2/repository/models/rocks/load", post(unload));
+    const answer = await (await app.request(INFER, post(inferBody(rowsOf(1))))).json();
+    assertEquals(answer.model_version, "2");
+  }));
+
+Deno.test("POST infer takes Triton's priority and timeout, and refuses what is neither", () =>
+  withApp(async (app) => {
+    const send = (parameters: object) =>
+      app.request(INFER, post(inferBody(rowsOf(1), { parameters })));
+    for (const parameters of [{ priority: 1, timeout: 9e9 }, { priority: 0, timeout: 0 }]) {
+      assertEquals((await send(parameters)).status, 200);
+    }
+    for (const priority of ["urgent", -1, 1.5]) {
+      const response = await send({ priority });
+      assertEquals(response.status, 400);
+      assertStringIncludes((await response.json()).error, "there are high, normal, low");
+    }
+    assertEquals((await send({ timeout: "soon" })).status, 400);
+    // Its microsecond is over before the model could begin.
+    const late = await send({ timeout: 1 });
+    assertEquals(late.status, 504);
+    assertStringIncludes((await late.json()).error, "waited");
   }));
 
 Deno.test("without a model the protocol says that it is not ready", async () => {

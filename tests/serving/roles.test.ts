@@ -68,8 +68,13 @@ const routes: readonly [method: string, path: string, least: Role | null][] = [
   ["GET", "/", "viewer"],
   ["GET", "/model_info", "viewer"],
   ["GET", "/models", "viewer"],
+  ["GET", "/models/compare", "viewer"],
+  ["GET", "/models/rocks/versions/1", "viewer"],
+  ["GET", "/models/rocks/versions/1/card", "viewer"],
+  ["GET", "/traffic", "viewer"],
   ["GET", "/metrics", "viewer"],
   ["GET", "/openapi.json", "viewer"],
+  ["GET", "/docs", "viewer"],
   ["GET", "/version", "viewer"],
   ["GET", "/v2", "viewer"],
   ["GET", "/v2/", "viewer"],
@@ -93,7 +98,13 @@ const routes: readonly [method: string, path: string, least: Role | null][] = [
   ["POST", "/v2/models/rocks/infer", "predictor"],
   ["POST", "/v2/models/rocks/versions/1/infer", "predictor"],
   ["POST", "/labels", "predictor"],
+  ["GET", "/batch_predict/jobs", "predictor"],
+  ["GET", "/batch_predict/jobs/none", "predictor"],
   ["POST", "/sql", "operator"],
+  ["POST", "/traffic/rollback", "operator"],
+  ["POST", "/models/rocks/versions/1/approve", "operator"],
+  ["POST", "/models/rocks/versions/1/reject", "operator"],
+  ["POST", "/models/rocks/versions/1/promote", "admin"],
   ["POST", "/v2/repository/models/rocks/load", "operator"],
   ["POST", "/v2/repository/models/rocks/unload", "operator"],
 ];
@@ -131,10 +142,15 @@ Deno.test("every route takes its least role and those above, and names it to tho
     assertEquals(n, 0);
   }));
 
-Deno.test("a route of MLflow that searches or gets is for viewers, one that writes for operators", () => {
+Deno.test("a route of MLflow that searches or gets is for viewers, one that writes for operators, and those of webhooks for admins", () => {
   for (const { method, path, role } of mlflowRoutes) {
     const isReading = method === "GET" || /\/(search|get-latest-versions)$/.test(path);
-    assertEquals(role, isReading ? "viewer" : "operator", `${method} ${path}`);
+    const least = path.startsWith("/2.0/mlflow/webhooks")
+      ? "admin"
+      : isReading
+      ? "viewer"
+      : "operator";
+    assertEquals(role, least, `${method} ${path}`);
   }
 });
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { artifactStep, readArtifact } from "../../runtime/artifacts.ts";
-import { currentVersion } from "../../runtime/model_registry.ts";
+import { currentVersion, loadModel, registerVersion } from "../../runtime/model_registry.ts";
 import { deployment } from "../../stages/deployment.ts";
 import { evaluation } from "../../stages/evaluation.ts";
 import { features } from "../../stages/features.ts";
@@ -12,9 +12,12 @@ import { ks } from "../../plugins/drift/ks.ts";
 import { psi } from "../../plugins/drift/psi.ts";
 import { parseAlert } from "../../plugins/alerts/load.ts";
 import { rule } from "../../judges/rule.ts";
+import { decideOn } from "../../runtime/approvals.ts";
+import { EvidenceError } from "../../runtime/evidence.ts";
 import { createApp } from "../../server.ts";
 import { ServingParams } from "../../serving/params.ts";
 import type { TestContext } from "../stage_context.ts";
+import { tamperings } from "../tampering.ts";
 import { type TableOptions, withSilver } from "./fixture.ts";
 
 /** Trains, evaluates and registers a small model. */
@@ -136,20 +139,23 @@ for (
 Deno.test("release() fails a model that a baseline is ahead of, and names the better trainer", () =>
   withRegistered({}, async (context, version) => {
     const [prior] = version.report.baselines;
-    const against = (low: number, high: number) => ({
-      ...version,
-      report: {
+    // Gates read what is recorded, so that another report is another version.
+    const against = async (low: number, high: number) => {
+      const report = {
         ...version.report,
-        baselines: [{
+        baselines: [prior, {
           ...prior,
           trainer: "logistic",
           difference: { ...prior.difference, logLoss: { difference: 0.1, low, high } },
         }],
-      },
-    });
-    const decide = (low: number, high: number) =>
-      release.run(
-        { version: against(low, high), state: quiet },
+      };
+      const bytes = await loadModel(context.store, version);
+      const made = await registerVersion(context.store, { bytes, report, runId: "run-test" });
+      return { ...version, ...made, report };
+    };
+    const decide = async (low: number, high: number) =>
+      await release.run(
+        { version: await against(low, high), state: quiet },
         release.params.parse({ promote: false }),
         context,
       );
@@ -159,7 +165,7 @@ Deno.test("release() fails a model that a baseline is ahead of, and names the be
     assertEquals(behind.checks.find((check) => !check.isPassed)?.betterTrainer, "logistic");
     const must = release.params.parse({ promote: false, mustBeat: ["logistic"] });
     const outcome = await release.run(
-      { version: against(-0.05, 0.2), state: quiet },
+      { version: await against(-0.05, 0.2), state: quiet },
       must,
       context,
     );
@@ -179,6 +185,54 @@ Deno.test("release() lets a firing warning pass and only decides when promote is
     assertEquals([outcome.isPassed, outcome.isPromoted], [true, false]);
     assertEquals(await currentVersion(context.store, "test", "production"), null);
   }));
+
+Deno.test("release() keeps its decision as a row, and decides anew when somebody has approved since", () =>
+  withRegistered({}, async (context, version) => {
+    const params = release.params.parse({ approvals: { count: 1 }, mustBeat: ["prior"] });
+    const run = () => release.run({ version, state: quiet }, params, context);
+    const refused = await run();
+    assertEquals([refused.isPassed, refused.isPromoted], [false, false]);
+    assert(await release.isCurrent!(refused, params, context));
+    await decideOn(context.store, version, { decision: "approved", by: "bob", role: "operator" });
+    assertEquals(await release.isCurrent!(refused, params, context), false);
+    const outcome = await run();
+    assertEquals([outcome.isPassed, outcome.isPromoted], [true, true]);
+    assert(await release.isCurrent!(outcome, params, context));
+    const rows = await context.store.query(
+      "select alias, environment, role, is_passed, is_forced, is_promoted from promotions",
+    );
+    const row = { alias: "production", environment: "dev", role: null, is_forced: false };
+    assertEquals(rows, [
+      { ...row, is_passed: false, is_promoted: false },
+      { ...row, is_passed: true, is_promoted: true },
+    ]);
+  }));
+
+Deno.test("release() runs gates in SQL, and fails a model on each row", () =>
+  withRegistered({}, async (context, version) => {
+    const decide = (sql: string) =>
+      release.run(
+        { version, state: quiet },
+        release.params.parse({ gates: [{ name: "no_noise", sql, message: "noise drifts" }] }),
+        context,
+      );
+    assertEquals((await decide("select 1 from drift where is_drifted")).isPassed, true);
+    const outcome = await decide("select 1 from models");
+    assertEquals(outcome.isPassed, false);
+    assertStringIncludes(release.describe!(outcome), "no_noise: noise drifts (1 finding)");
+  }));
+
+for (const { name, tamper, message } of tamperings.filter(({ name }) => !/another/.test(name))) {
+  Deno.test(`deployment() and release() refuse a version when ${name}`, () =>
+    withRegistered({}, async (context, version) => {
+      await tamper(context.store, version);
+      await assertRejects(() => deploy(version, context), EvidenceError, message);
+      const run = () => release.run({ version, state: quiet }, release.params.parse({}), context);
+      await assertRejects(run, EvidenceError, message);
+      assertEquals(await context.store.query("from aliases"), []);
+      assertEquals(await context.store.query("from promotions"), []);
+    }));
+}
 
 /** Runs monitoring against the real server within this process. */
 async function monitor(context: TestContext, version: Registered, params: unknown) {

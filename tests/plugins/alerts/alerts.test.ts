@@ -39,7 +39,7 @@ async function label(store: Store, count: number, right: number): Promise<void> 
     row,
     label: row < right ? "sand" : "shale",
   }));
-  await recordLabels(store, rows, "test");
+  await recordLabels(store, rows, "test", { allowNewClasses: true });
 }
 
 const cases: Readonly<Record<string, Case>> = {

@@ -46,7 +46,9 @@ import {
   type SearchTarget,
   versionTarget,
 } from "../../../runtime/tracking/search.ts";
+import { EvidenceError } from "../../../runtime/evidence.ts";
 import { buildTestModel, registerTestModel } from "../../model_fixture.ts";
+import { flipArtifact } from "../../tampering.ts";
 
 const by = { by: "ada" };
 
@@ -648,6 +650,42 @@ Deno.test(
     await refused("INVALID_PARAMETER_VALUE", () => versionByAlias(store, "rocks", "production"));
     await move(1, "None");
     assertEquals(await stages(), ["None", "Archived"]);
+    // Any number of versions may be archived, but an alias has one: that stage is a tag, with history.
+    assertEquals(
+      await store.query(
+        `select subject, value from tag_history where key = 'geophone.stage' and value = 'Archived'
+         order by change`,
+      ),
+      [{ subject: "rocks/1", value: "Archived" }, { subject: "rocks/2", value: "Archived" }],
+    );
+    assertEquals(
+      await store.query(
+        "select alias, from_version, to_version from alias_history order by change",
+      ),
+      [
+        { alias: "staging", from_version: null, to_version: 1 },
+        { alias: "staging", from_version: 1, to_version: null },
+        { alias: "production", from_version: null, to_version: 1 },
+        { alias: "production", from_version: 1, to_version: 2 },
+        { alias: "production", from_version: 2, to_version: null },
+      ],
+    );
+  }),
+);
+
+Deno.test(
+  "moveToStage() and moveAlias() refuse a version of which a byte has changed",
+  withStore(async (store) => {
+    const { artifact } = await registerTestModel(store, { alias: null });
+    await flipArtifact(store, artifact);
+    const version = { name: "rocks", version: 1 };
+    const move = () =>
+      moveToStage(store, { ...version, stage: "Production" }, { by: "ada", isArchiving: false });
+    await assertRejects(move, EvidenceError, "its model bytes changed");
+    const point = () =>
+      moveAlias(store, { ...version, alias: "production" }, { by: "ada", reason: "test" });
+    await assertRejects(point, EvidenceError, "its model bytes changed");
+    assertEquals(await store.query("from alias_history"), []);
   }),
 );
 

@@ -1,0 +1,61 @@
+/** Commands of several actions, such as `keys list` and `keys create NAME`: what to check, and where to go. */
+import type { Arguments } from "./arguments.ts";
+import { UsageError } from "../runtime/errors.ts";
+import { openStore, type Store } from "../runtime/store.ts";
+import { checkName, readNumber } from "./options.ts";
+import { loadStorePath } from "./store_path.ts";
+
+/** One action of a command. */
+export interface Action {
+  /** Names of its positional arguments, for the usage. */
+  readonly positionals: readonly string[];
+  /** Options that it takes beside those of every action. */
+  readonly options: readonly string[];
+  /** Gives the exit code when it is not 0. */
+  handle(store: Store, args: Arguments, reference: string): Promise<number | void>;
+}
+
+/**
+ * Runs the action that the first argument names, `list` without one, on the store of the config.
+ * @throws {UsageError} when there is no such action, or it takes other arguments or options.
+ */
+export async function runAction(
+  command: string,
+  actions: Readonly<Record<string, Action>>,
+  args: Arguments,
+): Promise<number | void> {
+  const [name = "list", ...rest] = args.positionals;
+  const { handle, options, positionals } = actions[checkName("action", name, Object.keys(actions))];
+  if (rest.length !== positionals.length) {
+    throw new UsageError(
+      `Cannot ${name} ${command} with ${rest.length} arguments: usage is deno task ${
+        [command, name, ...positionals].join(" ")
+      }`,
+    );
+  }
+  const odd = Object.values(actions).flatMap((action) => action.options).find((option) =>
+    args.options[option] !== undefined && !options.includes(option)
+  );
+  if (odd !== undefined) {
+    throw new UsageError(
+      `Cannot use --${odd} with "${command} ${name}": it takes ${
+        options.map((option) => `--${option}`).join(", ") || "none of these options"
+      }`,
+    );
+  }
+  await using store = await openStore(await loadStorePath(args), { create: false, publish: false });
+  return await handle(store, args, rest[0]);
+}
+
+/** Rows that a list shows unless `--limit` says otherwise. */
+const DEFAULT_LIMIT = 50;
+
+/**
+ * Gives the most rows to show.
+ * @throws {UsageError} when `--limit` is no positive integer.
+ */
+export function readLimit({ options }: Arguments): number {
+  const limit = options.limit === undefined ? DEFAULT_LIMIT : readNumber("limit", options.limit);
+  if (Number.isSafeInteger(limit) && limit > 0) return limit;
+  throw new UsageError(`Cannot use --limit "${options.limit}": it must be a positive integer`);
+}
