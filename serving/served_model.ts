@@ -1,5 +1,7 @@
 /** One model version that a server holds: its session, its queue, and how its answers are written. */
 import { type Matrix, matrix } from "../numeric/matrix.ts";
+import { readEvidence } from "../runtime/evidence.ts";
+import { checkGolden } from "../runtime/golden.ts";
 import { loadModel, type ModelVersion } from "../runtime/model_registry.ts";
 import { Predictor } from "../runtime/predictor.ts";
 import type { Signature } from "../runtime/signature.ts";
@@ -63,8 +65,8 @@ export class ServedModel {
   }
 
   /**
-   * Loads a version and makes a first prediction with it, so that it answers from then on.
-   * @throws {Error} when its bytes have changed, cannot be loaded, or its first answer is no prediction.
+   * Loads a version and predicts its golden batch, so that it answers as it should from then on.
+   * @throws {Error} when its bytes have changed, cannot be loaded, or answer otherwise than in training.
    */
   static async open(
     store: Store,
@@ -72,9 +74,12 @@ export class ServedModel {
     options: ServedOptions,
   ): Promise<ServedModel> {
     const load = () => loadModel(store, version);
-    const predictor = await Predictor.open(await load());
+    const { bytes, evidence: { golden } } = await readEvidence(store, version);
+    const predictor = await Predictor.open(bytes);
     try {
       await warmUp(predictor, version);
+      const name = `model "${version.model}" version ${version.version}`;
+      await checkGolden(store, predictor, { golden, name });
     } catch (error) {
       await predictor.close();
       throw error;

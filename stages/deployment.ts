@@ -1,12 +1,10 @@
 /** Deployment: the version answers its golden batch, then an alias moves to it atomically. */
 import { z } from "zod";
-import { matrix } from "../numeric/matrix.ts";
-import { readArtifact } from "../runtime/artifacts.ts";
+import { checkGolden } from "../runtime/golden.ts";
 import { currentVersion, loadModel, setAlias } from "../runtime/model_registry.ts";
 import { Predictor } from "../runtime/predictor.ts";
 import { defineStage } from "../runtime/stage.ts";
 import type { Registered } from "./registry.ts";
-import { PARITY_TOLERANCE } from "./training.ts";
 
 const Params = z.strictObject({
   alias: z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/).default("challenger")
@@ -21,12 +19,6 @@ export interface Deployment {
   readonly previous: number | null;
 }
 
-/** A batch of graph inputs with the probabilities training saw; `null` is a missing value. */
-export interface GoldenBatch {
-  readonly features: readonly (readonly (number | null)[])[];
-  readonly probabilities: readonly (readonly number[])[];
-}
-
 /** Moves the alias. A running server loads, warms and swaps without dropping a request. */
 export const deployment = defineStage<Registered, Deployment, z.infer<typeof Params>>({
   name: "deployment",
@@ -35,12 +27,12 @@ export const deployment = defineStage<Registered, Deployment, z.infer<typeof Par
   params: Params,
   async run(registered, { alias }, { store, runId }) {
     const bytes = await loadModel(store, registered);
-    const golden: GoldenBatch = JSON.parse(
-      new TextDecoder().decode(await readArtifact(store, registered.golden)),
-    );
     const predictor = await Predictor.open(bytes);
     try {
-      await checkGolden(predictor, golden, `${registered.model} ${registered.version}`);
+      await checkGolden(store, predictor, {
+        golden: registered.golden,
+        name: `${registered.model} ${registered.version}`,
+      });
     } finally {
       await predictor.close();
     }
@@ -60,26 +52,3 @@ export const deployment = defineStage<Registered, Deployment, z.infer<typeof Par
     return await currentVersion(store, registered.model, alias) === registered.version;
   },
 });
-
-async function checkGolden(
-  predictor: Predictor,
-  { features, probabilities }: GoldenBatch,
-  name: string,
-): Promise<void> {
-  const X = matrix(
-    features.length,
-    features[0].length,
-    Float32Array.from(features.flat(), (value) => value ?? NaN),
-  );
-  const answer = (await predictor.classify(X)).probabilities;
-  probabilities.flat().forEach((expected, i) => {
-    const difference = Math.abs(answer.data[i] - expected);
-    if (!(difference <= PARITY_TOLERANCE)) {
-      throw new Error(
-        `Cannot deploy ${name}: golden row ${Math.floor(i / answer.cols)} answers ${
-          answer.data[i]
-        } where training saw ${expected}; train again on this machine`,
-      );
-    }
-  });
-}

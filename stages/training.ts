@@ -7,14 +7,12 @@ import { artifactStep } from "../runtime/artifacts.ts";
 import { hashCode } from "../runtime/code_hash.ts";
 import { parseParams } from "../runtime/config.ts";
 import { fitClassifier, type FittedClassifier } from "../runtime/fit.ts";
+import { PARITY_TOLERANCE } from "../runtime/golden.ts";
 import { OnnxSession } from "../runtime/onnx_session.ts";
 import { type Signature, SIGNATURE_KEY } from "../runtime/signature.ts";
 import { defineStage } from "../runtime/stage.ts";
 import type { Gold } from "./features.ts";
 import { type GoldRows, readGold, rowsOutside, takeLabelled } from "./rows.ts";
-
-/** Largest difference of a probability between trainer and onnxruntime that counts as equal. */
-export const PARITY_TOLERANCE = 1e-5;
 
 /** Rows of the golden batch that deployment must reproduce. */
 const GOLDEN_ROWS = 64;

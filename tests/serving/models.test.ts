@@ -1,11 +1,20 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { matrix } from "../../numeric/matrix.ts";
+import { artifactStep } from "../../runtime/artifacts.ts";
 import { setAlias } from "../../runtime/model_registry.ts";
+import { Predictor } from "../../runtime/predictor.ts";
 import { aliasSteps } from "../../runtime/registry_steps.ts";
 import { openStore, type Store } from "../../runtime/store.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import { Models } from "../../serving/models.ts";
 import { makeLayout, readRecords } from "../../serving/records.ts";
-import { registerTestModel, testRecord } from "../model_fixture.ts";
+import { buildTestModel, registerTestModel, testRecord } from "../model_fixture.ts";
 
 const options = {
   model: "rocks",
@@ -81,6 +90,30 @@ Deno.test("Models keeps serving the old version when the new one cannot be loade
   assertEquals(models.aliases.get("production"), 1);
   assertEquals(models.failures.map(({ alias, version }) => [alias, version]), [["production", 2]]);
   await registerTestModel(store, { seed: 3 });
+  await models.refresh();
+  assertEquals([versionOf(models), models.failures], [3, []]);
+  await models.close();
+});
+
+Deno.test("Models serves a version only when it answers its golden batch as training saw it", async () => {
+  await using store = await openStore(":memory:");
+  await registerTestModel(store, { seed: 1 });
+  const register = async (seed: number, probabilities: readonly number[]) => {
+    const batch = JSON.stringify({ features: [[100, 2.5, 0.25]], probabilities: [probabilities] });
+    const golden = await artifactStep(new TextEncoder().encode(batch), "application/json");
+    await store.transaction([golden.step]);
+    return await registerTestModel(store, { seed, report: { golden: golden.sha256 } });
+  };
+  const models = await Models.open(store, options);
+  await register(2, [0.2, 0.3, 0.5]);
+  await models.refresh();
+  assertEquals(versionOf(models), 1);
+  assertStringIncludes(models.failures[0].message, "golden row 0 answers");
+
+  const predictor = await Predictor.open(buildTestModel({ seed: 3 }));
+  const seen = await predictor.classify(matrix(1, 3, Float32Array.of(100, 2.5, 0.25)));
+  await predictor.close();
+  await register(3, [...seen.probabilities.data]);
   await models.refresh();
   assertEquals([versionOf(models), models.failures], [3, []]);
   await models.close();
