@@ -244,7 +244,7 @@ function orientVector(vector: Float64Array): Float64Array {
  *
  * @see Golub and Van Loan, "Matrix Computations", 4th edition, section 8.5
  */
-function solveSymmetric(
+export function solveSymmetric(
   symmetric: Float64Array,
   d: number,
 ): { values: Float64Array; vectors: Float64Array[] } {

@@ -92,7 +92,8 @@ function interpolate(sorted: Float64Array, probability: number): number {
   return sorted[lower] + (sorted[upper] - sorted[lower]) * (place - lower);
 }
 
-function sortPresent(values: ArrayLike<number>): Float64Array {
+/** Gives the values in ascending order, without `NaN`. */
+export function sortPresent(values: ArrayLike<number>): Float64Array {
   return Float64Array.from(values).filter((value) => !Number.isNaN(value)).sort();
 }
 
@@ -137,7 +138,7 @@ export function testKolmogorovSmirnov(
 }
 
 /** Largest distance between the distribution functions of two sorted samples. */
-function largestDistance(a: Float64Array, b: Float64Array): number {
+export function largestDistance(a: Float64Array, b: Float64Array): number {
   let i = 0;
   let j = 0;
   let largest = 0;
