@@ -144,15 +144,40 @@ const commands: Readonly<Record<string, Command>> = {
     load: () => import("./commands/labels.ts"),
   },
   alerts: {
-    usage: "deno task alerts [NAME…] [options]",
-    summary: "evaluates the SQL alerts and shows what fires",
+    usage: "deno task alerts [NAME…|silence MATCHER…|snooze NAME|ack NAME|unsilence ID|silences|" +
+      "report|explain NAME|backtest NAME|test [FILE]|new NAME] [options]",
+    summary: "evaluates the SQL alerts and shows what fires; silences, tests and backtests them",
     options: {
       ...configOptions,
       model: { type: "string", value: "REF", about: "alias or version; default production" },
+      for: { type: "string", value: "TIME", about: "how long a silence holds; default 2h" },
+      note: { type: "string", value: "TEXT", about: "why it is silenced, or who does what" },
+      from: { type: "string", value: "TIME", about: "begin, such as 2026-01-31 or 7d (default)" },
+      to: { type: "string", value: "TIME", about: "end; default now" },
+      step: { type: "string", value: "TIME", about: "between evaluations of a backtest" },
     },
-    examples: ["deno task alerts", "deno task alerts data_drift"],
+    examples: [
+      "deno task alerts",
+      "deno task alerts data_drift",
+      "deno task alerts silence 'severity=\"warning\"' 'subject=~\"P-13.*\"' --for 4h --note drill",
+      "deno task alerts backtest low_confidence --from 30d --step 1h",
+      "deno task alerts report",
+    ],
     positionals: [0, 100],
     load: () => import("./commands/alerts.ts"),
+  },
+  monitor: {
+    usage: "deno task monitor [--once|--daemon] [options]",
+    summary: "evaluates the SQL alerts once, or whenever their schedules say so",
+    options: {
+      ...configOptions,
+      model: { type: "string", value: "REF", about: "with --once; default production" },
+      once: { type: "boolean", about: "every alert now, then end (the default)" },
+      daemon: { type: "boolean", about: "by schedule, until a signal; beside a server, too" },
+    },
+    examples: ["deno task monitor --once", "deno task monitor --daemon --env production"],
+    positionals: [0, 0],
+    load: () => import("./commands/monitor.ts"),
   },
   judge: {
     usage: "deno task judge [JUDGE…] [options]",
@@ -252,6 +277,22 @@ const commands: Readonly<Record<string, Command>> = {
     ],
     positionals: [0, 0],
     load: () => import("./commands/retention.ts"),
+  },
+  forecast: {
+    usage: "deno task forecast [options]",
+    summary: "forecasts the requests of the next hours, and the replicas they take",
+    options: {
+      ...configOptions,
+      hours: { type: "string", value: "N", about: "hours to come, at most 672; default 24" },
+      format: { type: "string", value: "FORM", about: "table (default), json, csv or svg" },
+      out: { type: "string", value: "FILE", about: "write to a file, whole or not at all" },
+    },
+    examples: [
+      "deno task forecast --hours 48",
+      "deno task forecast --format svg --out demand.svg",
+    ],
+    positionals: [0, 0],
+    load: () => import("./commands/forecast.ts"),
   },
   webhooks: {
     usage: "deno task webhooks [list|create NAME|update NAME|delete NAME|deliver|deliveries|" +

@@ -9,8 +9,13 @@ import { judges } from "./judges/mod.ts";
 import { JudgingParams } from "./judges/judging.ts";
 import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
+import { AlertingParams } from "./runtime/alerts/params.ts";
+import type { ScheduleDeps } from "./runtime/alerts/scheduler.ts";
 import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
 import type { GateParams } from "./runtime/gate_params.ts";
+import { currentVersion } from "./runtime/model_registry.ts";
+import { NotificationParams } from "./runtime/notifications/params.ts";
+import { ResourceParams } from "./runtime/resources.ts";
 import { RetentionParams } from "./runtime/retention.ts";
 import { checkStages, openRun, type Reporter, type Run, type Selection } from "./runtime/runner.ts";
 import { describeError, UsageError } from "./runtime/errors.ts";
@@ -57,11 +62,14 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The sections a config may have: one per stage, the server's, and what is kept for how long. */
+/** The sections a config may have: one per stage, and those of the server, of what is kept, of alerts. */
 export const sections = {
   ...Object.fromEntries(stages.map((stage) => [stage.name, stage.params])),
   serving: ServingParams.prefault({}),
   retention: RetentionParams.prefault({}),
+  resources: ResourceParams.prefault({}),
+  notifications: NotificationParams.prefault({}),
+  alerting: AlertingParams.prefault({}),
 };
 
 /**
@@ -156,4 +164,25 @@ export function deployedAlias(config: Config): string {
 export function judgingParams(config: Config): ReturnType<typeof JudgingParams.parse> {
   return (config.sections.monitoring as { judging: ReturnType<typeof JudgingParams.parse> })
     .judging;
+}
+
+/** Which alerts of a project are evaluated on which version, and who hears of them. */
+export function alertDeps({ config, store, plugins }: Project): ScheduleDeps {
+  const monitoring = config.sections.monitoring as {
+    readonly alerts: readonly string[] | null;
+    readonly sinks: readonly string[];
+  };
+  return {
+    alerts: monitoring.alerts?.map((name) => plugins.get("alert", name)) ?? plugins.list("alert"),
+    params: config.sections.alerting as AlertingParams,
+    sinks: plugins.list("sink"),
+    defaultSinks: monitoring.sinks,
+    async target() {
+      for (const alias of ["production", deployedAlias(config)]) {
+        const version = await currentVersion(store, config.name, alias);
+        if (version !== null) return { model: config.name, version };
+      }
+      return null;
+    },
+  };
 }

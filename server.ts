@@ -5,11 +5,16 @@
  * @module
  */
 import { Hono } from "hono";
+import { AlertSchedule, type ScheduleDeps } from "./runtime/alerts/scheduler.ts";
+import type { Plugin } from "./plugins/plugin.ts";
 import { ApiKeys, hasApiKeys } from "./runtime/api_keys.ts";
 import { GateParams } from "./runtime/gate_params.ts";
 import { InferenceLog } from "./runtime/inference_log.ts";
 import { Logger } from "./runtime/logger.ts";
 import { describeRecovery } from "./runtime/journal_recovery.ts";
+import type { NotificationParams } from "./runtime/notifications/params.ts";
+import { SinkDispatcher } from "./runtime/notifications/sinks.ts";
+import { type Backlog, type ResourceParams, ResourceRecorder } from "./runtime/resources.ts";
 import { RetentionParams } from "./runtime/retention.ts";
 import { RetentionSchedule } from "./runtime/retention_schedule.ts";
 import type { Store } from "./runtime/store.ts";
@@ -67,6 +72,14 @@ export interface AppDeps {
   readonly gates?: GateParams;
   /** What goes while {@linkcode serve} runs, as section `retention` of a config; default nothing. */
   readonly retention?: RetentionParams;
+  /** Alerts that {@linkcode serve} evaluates when their schedules say so; default none. */
+  readonly alerts?: ScheduleDeps;
+  /** How often {@linkcode serve} looks at its machine, as section `resources` of a config; default never. */
+  readonly resources?: ResourceParams;
+  /** Sinks that {@linkcode serve} tells of alerts; default none, and what is for them waits. */
+  readonly sinks?: readonly Plugin<"sink">[];
+  /** Their parameters, as section `notifications` of a config. */
+  readonly notifications?: NotificationParams;
   /** Environment that stands in promotions and model cards; default `dev`. */
   readonly environment?: string;
   /** A key with every right beside those of the store; without any, whoever reaches the server may call. */
@@ -88,6 +101,8 @@ export interface GeophoneApp extends AsyncDisposable {
   readonly params: ServingParams;
   /** Routes of this server's own, such as `POST /predict`, in Hono's form; `ALL` takes any method. */
   readonly routes: readonly string[];
+  /** What waits in it now. */
+  readonly backlog: Backlog;
   /** Looks at the aliases and the keys now instead of within the next second. */
   refresh(): Promise<void>;
   /** Turns {@linkcode ready} off while requests are still answered. */
@@ -265,6 +280,12 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     },
     params,
     routes,
+    get backlog() {
+      const { queuedRows, journalBytes } = log.stats;
+      let queueRows = 0;
+      for (const queued of models.queued) queueRows += queued.queuedRows;
+      return { queueRows, logBacklogRows: queuedRows, journalBytes };
+    },
     async refresh() {
       await Promise.all([keys.refresh(), models.refresh()]);
       await traffic?.refresh();
@@ -306,6 +327,11 @@ export async function serve(deps: AppDeps): Promise<Served> {
   const { host, port, requestTimeoutMs } = params;
   const logger = deps.logger ?? makeLogger(deps, params, "info");
   checkHost(host, apiKey !== undefined || await hasApiKeys(deps.store));
+  const notifier = deps.sinks && new SinkDispatcher(deps.store, {
+    sinks: deps.sinks,
+    ...(deps.notifications ? { params: deps.notifications } : {}),
+    onError: (text) => logger.warn("notification", text),
+  });
   const app = await createApp({ ...deps, logger, ...(apiKey ? { apiKey } : {}) });
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
@@ -332,19 +358,37 @@ export async function serve(deps: AppDeps): Promise<Served> {
   const webhooks = WebhookDispatcher.start(deps.store, {
     onError: (text) => logger.warn("webhook", text),
   });
+  const alerts = deps.alerts && AlertSchedule.start(deps.store, deps.alerts, {
+    onEvent: (text, level) => logger[level]("alert", text),
+  });
+  notifier?.start();
+  const { everySeconds = 0 } = deps.resources ?? {};
+  const resources = ResourceRecorder.start(deps.store, {
+    everySeconds,
+    backlog: () => app.backlog,
+    onError: (text) => logger.warn("resources", text),
+  });
   const ended = Promise.withResolvers<void>();
   let isEnding = false;
   const end = async () => {
     if (isEnding) return await ended.promise;
     isEnding = true;
     for (const signal of signals) Deno.removeSignalListener(signal, end);
+    // Before the queries are stopped: that one was says nothing about its alert.
+    const alertsEnded = alerts?.close();
     app.drain();
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, requestTimeoutMs);
     try {
       // A client that never ends its request must not keep the process; the log is written all the same.
       await Promise.race([server.shutdown(), timeout.promise]);
-      await Promise.all([webhooks.close(), retention.close()]);
+      await Promise.all([
+        webhooks.close(),
+        notifier?.close(),
+        resources?.close(),
+        retention.close(),
+        alertsEnded,
+      ]);
       await app.close();
       logger.info("ended", "The server has ended");
       ended.resolve();

@@ -56,7 +56,7 @@ interface Peer {
   readonly prepare?: () => Promise<void>;
 }
 
-const row = Object.fromEntries(names.map((name, j) => [name, j + 1]));
+const row = Object.fromEntries(names.map((name, j) => [name, j + 0.5]));
 const records = (rows: number) => JSON.stringify({ records: new Array(rows).fill(row) });
 const ours = (durability: string) => [
   ...[Deno.execPath(), "run", "-A", "--config", config, `${here}geophone_server.ts`],
@@ -255,7 +255,7 @@ async function wrk(
   await Deno.writeTextFile(
     script,
     `wrk.method = "POST"
-wrk.body = [[${body}]]
+wrk.body = [==[${body}]==]
 wrk.headers["Content-Type"] = "application/json"
 done = function(summary, latency)
   io.write(string.format("figures %f %f %f %d\\n", summary.requests / summary.duration * 1e6,

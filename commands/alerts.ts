@@ -1,52 +1,61 @@
-/** `deno task alerts [NAME…]`. */
-import type { Arguments } from "./arguments.ts";
+/** `deno task alerts …`. */
 import { openProject } from "../run.ts";
-import { deliverFindings, evaluateAlerts } from "../runtime/alert_engine.ts";
-import { formatTable, print } from "../runtime/terminal.ts";
-import { choosePlugins, chooseVersion, projectOptions } from "./options.ts";
+import { UsageError } from "../runtime/errors.ts";
+import type { AlertsAction } from "./alerts/action.ts";
+import { authorActions } from "./alerts/author.ts";
+import { evaluateNamed } from "./alerts/evaluate.ts";
+import { inspectActions } from "./alerts/inspect.ts";
+import { markActions } from "./alerts/marks.ts";
+import type { Arguments } from "./arguments.ts";
+import { projectOptions } from "./options.ts";
 
-/** Evaluates alerts, delivers new findings to the configured sinks, and prints the states. */
-export async function run(args: Arguments): Promise<number> {
-  await using project = await openProject({ ...projectOptions(args), create: false });
-  const { plugins, store, config } = project;
-  const alerts = args.positionals.length > 0
-    ? choosePlugins(plugins, "alert", args.positionals)
-    : plugins.list("alert");
-  const { model, version, note } = await chooseVersion(project, args);
-  const outcomes = await evaluateAlerts(store, alerts, { model, version });
-  const { sinks } = config.sections.monitoring as { readonly sinks: readonly string[] };
-  const failures = await deliverFindings(
-    sinks.map((name) => plugins.get("sink", name)),
-    outcomes,
-    args.signal,
-  );
-  const isBroken = outcomes.some(({ state }) => state === "error") || failures.size > 0;
-  if (args.options.json === true) {
-    print(
-      JSON.stringify({
-        model,
-        version,
-        alerts: outcomes,
-        failed_sinks: Object.fromEntries(failures),
-      }),
+const actions: Readonly<Record<string, AlertsAction>> = {
+  ...markActions,
+  ...inspectActions,
+  ...authorActions,
+};
+
+/** What runs without a name of an action: the positional arguments are names of alerts. */
+const evaluation: AlertsAction = {
+  takes: [0, 100, "[NAME…]"],
+  options: ["model"],
+  run: evaluateNamed,
+};
+
+/** Evaluates alerts, or runs the action that the first argument names. */
+export async function run(args: Arguments): Promise<number | void> {
+  const [name, ...rest] = args.positionals;
+  const named = name === undefined ? undefined : actions[name];
+  const action = named ?? evaluation;
+  const positionals = named ? rest : args.positionals;
+  checkUse(named ? name : "", action, { positionals, options: args.options });
+  // Files alone need no store that somebody has filled.
+  const isFree = name !== undefined && name in authorActions;
+  await using project = await openProject({
+    ...projectOptions(args),
+    ...(isFree ? { isTrial: true, store: ":memory:" } : { create: false }),
+  });
+  return await action.run(project, args, positionals);
+}
+
+function checkUse(
+  name: string,
+  { takes: [least, most, usage], options }: AlertsAction,
+  given: { readonly positionals: readonly string[]; readonly options: Arguments["options"] },
+): void {
+  const { length } = given.positionals;
+  if (length < least || length > most) {
+    throw new UsageError(
+      `Cannot ${name} alerts with ${length} arguments: usage is deno task alerts ${name} ${usage}`
+        .trimEnd(),
     );
-    return isBroken ? 1 : 0;
   }
-  if (note !== null) print(`note: ${note}\n`);
-  print(formatTable(
-    ["alert", "state", "severity", "findings", "summary"],
-    outcomes.map(({ alert, state, severity, findingCount, summary, error }) => [
-      alert,
-      state,
-      severity,
-      findingCount,
-      error ?? summary,
-    ]),
-  ));
-  for (const { alert, findings } of outcomes) {
-    if (findings.length > 0) print(`\n${alert}`);
-    for (const { message } of findings) print(`  ${message}`);
-  }
-  for (const [sink, message] of failures) print(`\nsink ${sink} failed: ${message}`);
-  return isBroken ? 1 : 0;
+  const odd = [evaluation, ...Object.values(actions)].flatMap((action) => action.options)
+    .find((option) => given.options[option] !== undefined && !options.includes(option));
+  if (odd === undefined) return;
+  throw new UsageError(
+    `Cannot use --${odd} with "${`alerts ${name}`.trimEnd()}": it takes ${
+      options.map((option) => `--${option}`).join(", ") || "none of these options"
+    }`,
+  );
 }

@@ -1,7 +1,10 @@
 /** `deno task serve`. */
 import type { Arguments } from "./arguments.ts";
-import { deployedAlias, openProject } from "../run.ts";
+import { alertDeps, deployedAlias, openProject } from "../run.ts";
+import type { Config } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
+import type { NotificationParams } from "../runtime/notifications/params.ts";
+import type { ResourceParams } from "../runtime/resources.ts";
 import type { RetentionParams } from "../runtime/retention.ts";
 import { print } from "../runtime/terminal.ts";
 import { serve } from "../server.ts";
@@ -24,6 +27,10 @@ export async function run(args: Arguments): Promise<void> {
     gates: gateParams(config),
     environment: config.environment,
     retention: config.sections.retention as RetentionParams,
+    resources: config.sections.resources as ResourceParams,
+    sinks: project.plugins.list("sink"),
+    notifications: config.sections.notifications as NotificationParams,
+    ...(isScheduled(config) ? { alerts: alertDeps(project) } : {}),
     serving: {
       ...serving,
       ...(host === undefined ? {} : { host }),
@@ -31,6 +38,11 @@ export async function run(args: Arguments): Promise<void> {
     },
   });
   await served.finished;
+}
+
+/** Whether a server evaluates alerts by itself. */
+function isScheduled({ sections }: Config): boolean {
+  return (sections.monitoring as { readonly schedule: "on" | "off" }).schedule === "on";
 }
 
 /** Port 0 lets the system choose one. */

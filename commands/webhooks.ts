@@ -1,9 +1,10 @@
 /** `deno task webhooks …`. */
 import { UsageError } from "../runtime/errors.ts";
 import { userName } from "../runtime/model_registry.ts";
+import { deliveryStates } from "../runtime/notifications/outbox.ts";
 import { formatTable, print, printError } from "../runtime/terminal.ts";
 import { WebhookDispatcher } from "../runtime/webhook_dispatcher.ts";
-import { deliveryStates, replayDelivery } from "../runtime/webhook_outbox.ts";
+import { replayDelivery } from "../runtime/webhook_outbox.ts";
 import {
   createWebhook,
   deleteWebhook,

@@ -6,10 +6,16 @@
 import { isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { loadAlerts } from "./alerts/load.ts";
+import { auto } from "./drift/auto.ts";
 import { ks } from "./drift/ks.ts";
+import { methods } from "./drift/methods.ts";
 import { psi } from "./drift/psi.ts";
 import type { Plugin } from "./plugin.ts";
+import { alertmanager } from "./sinks/alertmanager.ts";
+import { email } from "./sinks/email.ts";
+import { file } from "./sinks/file.ts";
 import { log } from "./sinks/log.ts";
+import { slack } from "./sinks/slack.ts";
 import { webhook } from "./sinks/webhook.ts";
 import { las } from "./sources/las.ts";
 import { csv, json, parquet } from "./sources/table.ts";
@@ -28,8 +34,14 @@ const builtIns: readonly Plugin[] = [
   boosting,
   ks,
   psi,
+  auto,
+  ...methods,
   log,
+  file,
   webhook,
+  slack,
+  email,
+  alertmanager,
 ];
 
 /**

@@ -113,19 +113,150 @@ export interface DriftResult {
   readonly isDrifted: boolean;
 }
 
-/** A SQL query over the documented views; every row it returns is a finding. */
+/** How an alert's number compares with its threshold, in the names of a lakehouse's SQL alerts. */
+export const thresholdOperators = [
+  "EQUAL",
+  "NOT_EQUAL",
+  "GREATER_THAN",
+  "GREATER_THAN_OR_EQUAL",
+  "LESS_THAN",
+  "LESS_THAN_OR_EQUAL",
+  "IS_NULL",
+  "IS_NOT_NULL",
+] as const;
+
+/** How an alert's rows become one number. */
+export const thresholdAggregations = [
+  "SUM",
+  "COUNT",
+  "COUNT_DISTINCT",
+  "AVG",
+  "MEDIAN",
+  "MIN",
+  "MAX",
+  "STDDEV",
+] as const;
+
+/** One of {@linkcode thresholdAggregations}. */
+export type Aggregation = typeof thresholdAggregations[number];
+
+/** A column of the rows, or their aggregate. */
+export interface ThresholdColumn {
+  readonly column: string;
+  readonly aggregation?: Aggregation;
+}
+
+/** Which rows of an alert's query speak: those whose column compares so with the value. */
+export interface Threshold extends ThresholdColumn {
+  readonly operator: typeof thresholdOperators[number];
+  /** What is compared with; left out for `IS_NULL` and `IS_NOT_NULL`. */
+  readonly value?: number | string | boolean | ThresholdColumn;
+}
+
+/** A SQL query over the documented views, what its rows mean, and who hears of it. */
 export interface Alert {
   readonly sql: string;
   readonly severity: Severity;
   /** What the alert means and what to do, one sentence. */
   readonly summary: string;
-  /** State when a query gives no row: the alert's condition is absent, or there is no data. */
-  readonly empty: "ok" | "no_data";
+  /** State when a query gives no row: the alert's condition is absent, there is no data, or … */
+  readonly empty: "ok" | "no_data" | "firing" | "error";
+  /** When it is evaluated: a cron expression of five to seven fields; default every 15 minutes, UTC. */
+  readonly schedule?: {
+    readonly cron: string;
+    readonly timezone?: string;
+    /** Whether nothing but a person evaluates it; default false. */
+    readonly isPaused?: boolean;
+  };
+  /** Milliseconds that a series must hold before it fires; default 0. */
+  readonly forMs?: number;
+  /** Milliseconds that a series fires on after its condition has gone; default 0. */
+  readonly keepFiringForMs?: number;
+  /** Which rows speak; default every one. */
+  readonly threshold?: Threshold;
+  /** Columns that tell one series from another; default `subject` where it is a text. */
+  readonly groupBy?: readonly string[];
+  readonly notify?: {
+    /** Sinks by name; default those of the config. */
+    readonly sinks?: readonly string[];
+    /** Whether the end is told, too; default true. */
+    readonly onOk?: boolean;
+  };
+  /**
+   * Seconds until it is told again while it fires: 0 is once until it is ok, 1 is at every evaluation.
+   * Default the config's `alerting.repeatInterval`.
+   */
+  readonly retrigger?: number;
+  /** What matchers of silences, inhibition and groups may ask for beside `alert` and `severity`. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Where it is written what to do. */
+  readonly runbook?: string;
 }
 
-/** Receives findings, such as a console or a webhook. Throws when the delivery failed. */
+/** What became of a series of an alert, as sinks are told. */
+export interface AlertEvent {
+  readonly kind: "firing" | "resolved" | "error" | "no_data";
+  readonly alert: string;
+  /** Series it is about, `null` when it is the alert as a whole. */
+  readonly series: string | null;
+  readonly severity: Severity;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number | string | null;
+  readonly message: string;
+  /** Milliseconds since 1970, as `endsAt`. */
+  readonly startsAt: number;
+  readonly endsAt?: number;
+  /** URL of what to do. */
+  readonly runbook: string | null;
+}
+
+/** What a sink knows of a delivery beside its events. */
+export interface SinkDelivery {
+  /** The same in every attempt: a receiver knows by it what it has already. */
+  readonly id: string;
+  /** As the config gives them and {@linkcode Sink.params} has parsed them. */
+  readonly params: unknown;
+}
+
+/** Receives what became of alerts, such as a console or a webhook. */
 export interface Sink {
-  deliver(findings: readonly Finding[], signal: AbortSignal): Promise<void>;
+  /** What a config may say of it, with a default for everything; left out: nothing. */
+  readonly params?: z.ZodType;
+  /**
+   * Says why this process cannot deliver whatever it is given, such as a variable that is not set;
+   * `null` when it can. What is for the sink then waits for a process that can.
+   */
+  findObstacle?(params: unknown): Promise<string | null>;
+  /**
+   * Delivers events together. Without `delivery` it is one of its own, with default parameters.
+   * @throws {DeliveryError} or another error when the delivery failed.
+   */
+  deliver(
+    events: readonly AlertEvent[],
+    signal: AbortSignal,
+    delivery?: SinkDelivery,
+  ): Promise<void>;
+}
+
+/** A delivery that failed, with what the receiver said. */
+export class DeliveryError extends Error {
+  override readonly name = "DeliveryError";
+  /** HTTP status or the like, `null` when no answer came. */
+  readonly status: number | null;
+  /** The header Retry-After of the answer. */
+  readonly retryAfter: string | null;
+
+  constructor(
+    message: string,
+    { status = null, retryAfter = null }: {
+      readonly status?: number | null;
+      readonly retryAfter?: string | null;
+    } = {},
+  ) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
 }
 
 /** One prediction as a judge sees it. */

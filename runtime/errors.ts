@@ -1,5 +1,7 @@
 /** How errors reach a person: one clear line, never a stack trace unless asked for. */
 
+export { suggest } from "../numeric/suggest.ts";
+
 /** The caller asked for something that does not exist; a command exits with 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
@@ -42,28 +44,4 @@ function describeDenied(message: string): string {
   return access === undefined
     ? message
     : `Cannot get ${access} access to ${thing}: the task is not permitted to; extend its permission set in deno.json, or stay inside the project folder`;
-}
-
-/** The known name nearest to `name` by edit distance, when near enough to be a typing error. */
-export function suggest(name: string, known: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current[j] = Math.min(previous[j] + 1, current[j - 1] + 1, substitution);
-    }
-    previous = current;
-  }
-  return previous[b.length];
 }

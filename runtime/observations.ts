@@ -6,7 +6,7 @@
  */
 import { computeRateInterval, type RateInterval } from "../numeric/rates.ts";
 import type { Severity } from "../plugins/plugin.ts";
-import type { AlertState } from "./alert_engine.ts";
+import type { AlertState } from "./alerts/engine.ts";
 import { type Approval, listApprovals, readRegistrar } from "./approvals.ts";
 import type { ModelVersion } from "./model_registry.ts";
 import type { Store } from "./store.ts";

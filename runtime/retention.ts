@@ -21,7 +21,8 @@ export const RetentionParams = z.strictObject({
     "Days that bodies of requests are kept; left out: as long as the requests",
   ),
   historyDays: z.number().positive().optional().describe(
-    "Days that drift and evaluations of alerts are kept, the latest of each always; left out: always",
+    "Days that drift, evaluations of alerts, what sinks were told and resources are kept, the latest " +
+      "of each and what still waits always; left out: always",
   ),
   keepLabeled: z.boolean().default(false).describe(
     "Whether requests with a label stay whatever their age, as for a legal hold",
@@ -88,6 +89,10 @@ const latest = {
   drift: "(model, version, run_id) in (select (model, version, arg_max(run_id, created_at)) " +
     "from core.drift group by model, version)",
   alert_log: "evaluation in (select max(evaluation) from core.alert_log group by model, alert)",
+  resources: "created_at = (select max(created_at) from core.resources)",
+  sink_attempts:
+    "delivery_id in (select delivery_id from core.sink_outbox where state = 'pending')",
+  sink_outbox: "state = 'pending'",
 };
 
 const BATCH_ROWS = 10_000;

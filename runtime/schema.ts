@@ -9,8 +9,10 @@
  * @module
  */
 import { accessSchema } from "./schema_access.ts";
+import { alertsSchema } from "./schema_alerts.ts";
 import { governanceSchema } from "./schema_governance.ts";
 import { inferenceSchema } from "./schema_inference.ts";
+import { monitoringSchema } from "./schema_monitoring.ts";
 import { promotionSchema } from "./schema_promotion.ts";
 import { quotaSchema } from "./schema_quota.ts";
 import { trackingSchema } from "./schema_tracking.ts";
@@ -139,6 +141,8 @@ export const migrations: readonly Migration[] = [
   { version: 6, statements: inferenceSchema },
   { version: 7, statements: promotionSchema },
   { version: 8, statements: quotaSchema },
+  { version: 9, statements: monitoringSchema },
+  { version: 10, statements: alertsSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */

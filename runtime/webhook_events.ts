@@ -33,6 +33,7 @@ export const auditActions = [
   "webhook.updated",
   "webhook.deleted",
   "webhook.replayed",
+  "notification.replayed",
   "retention.applied",
 ] as const;
 

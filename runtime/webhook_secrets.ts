@@ -8,7 +8,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { UsageError } from "./errors.ts";
 
 /** Environment variable of the key: 32 random bytes in base64 or hexadecimal digits. */
@@ -93,38 +93,4 @@ export function openSecret(
       { cause },
     );
   }
-}
-
-/**
- * Gives the signature of a delivery, `v1,<base64>`: HMAC-SHA256 over `deliveryId.timestamp.payload`
- * with the UTF-8 bytes of `secret` as key. MLflow and Standard Webhooks sign the same bytes; a library
- * of the latter wants the secret as `whsec_` and the base64 of these bytes.
- *
- * @see https://www.standardwebhooks.com (specification, "Signature scheme")
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { signDelivery } from "./webhook_secrets.ts";
- *
- * // By Python: base64(hmac.new(b"secret", b'id-1.1700000000.{"a":1}', "sha256").digest())
- * const signature = signDelivery("secret", {
- *   deliveryId: "id-1",
- *   timestamp: 1_700_000_000,
- *   payload: '{"a":1}',
- * });
- * assertEquals(signature, "v1,26pwlE8p4lfI2hZnvDAsYExOsz2j5qWu0P9FqBXV8Fo=");
- * ```
- */
-export function signDelivery(
-  secret: string,
-  { deliveryId, timestamp, payload }: {
-    readonly deliveryId: string;
-    /** Seconds of Unix time. */
-    readonly timestamp: number;
-    readonly payload: string;
-  },
-): string {
-  const mac = createHmac("sha256", secret).update(`${deliveryId}.${timestamp}.${payload}`);
-  return `v1,${mac.digest("base64")}`;
 }

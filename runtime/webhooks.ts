@@ -6,11 +6,12 @@
  */
 import { recordSteps } from "./audit.ts";
 import { suggest, UsageError } from "./errors.ts";
+import type { AttemptResult } from "./notifications/outbox.ts";
 import type { Row, SqlValue, Step, Store } from "./store.ts";
 import { parseEndpoint, resolveEndpoint } from "./webhook_address.ts";
 import { checkEvents, splitEvent } from "./webhook_events.ts";
 import { openSecret, readSecretKey, sealSecret } from "./webhook_secrets.ts";
-import { type AttemptResult, sendDelivery, type SendOptions } from "./webhook_sender.ts";
+import { sendDelivery, type SendOptions } from "./webhook_sender.ts";
 
 /** Whether a webhook hears of new events; what waits for a disabled one is kept. */
 export const webhookStatuses = ["ACTIVE", "DISABLED"] as const;

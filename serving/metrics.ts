@@ -1,8 +1,9 @@
 /** Metrics of one server: what it counts, and where each number comes from. */
 import type { InferenceLog } from "../runtime/inference_log.ts";
+import { EventLoopLag } from "../runtime/resources.ts";
 import type { Counter, Exemplar, Histogram } from "./metrics/histogram.ts";
 import { inferenceMetrics, type QueuedModel } from "./metrics/inference.ts";
-import { EventLoopLag, processMetrics, storageMetrics } from "./metrics/process.ts";
+import { processMetrics, storageMetrics } from "./metrics/process.ts";
 import {
   type Family,
   metricContentType,
@@ -142,13 +143,12 @@ export class Metrics implements Disposable {
       ...storageMetrics(sources.storePath, () => sources.log.stats.journalBytes),
       ...processMetrics(),
     );
-    this.#lag = new EventLoopLag(
-      registry.histogram(
-        "geophone_event_loop_lag_seconds",
-        "How late a timer of 100 ms is: what everything waits before the process looks at it",
-        { bounds: DURATION_BOUNDS },
-      ).of({}),
-    );
+    const lag = registry.histogram(
+      "geophone_event_loop_lag_seconds",
+      "How late a timer of 100 ms is: what everything waits before the process looks at it",
+      { bounds: DURATION_BOUNDS },
+    ).of({});
+    this.#lag = new EventLoopLag((seconds) => lag.observe(seconds));
   }
 
   /** Counts one answered request; its duration ends now. */

@@ -7,12 +7,9 @@
 import { z } from "zod";
 import { judgeSample, type JudgeSummary, JudgingParams } from "../judges/judging.ts";
 import type { Plugin, Plugins, Severity } from "../plugins/plugin.ts";
-import {
-  type AlertState,
-  deliverFindings,
-  evaluateAlerts,
-  lookAtAlerts,
-} from "../runtime/alert_engine.ts";
+import { dispatchAlerts } from "../runtime/alerts/dispatch.ts";
+import { type AlertState, evaluateAlerts, lookAtAlerts } from "../runtime/alerts/engine.ts";
+import { AlertingParams } from "../runtime/alerts/params.ts";
 import { quoteIdentifier } from "../runtime/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { Deployment } from "./deployment.ts";
@@ -26,7 +23,10 @@ const Params = z.strictObject({
   judging: JudgingParams.prefault({}).describe("which predictions are judged, and by whom"),
   alerts: z.array(z.string()).nullable().default(null)
     .describe("alerts by name; null is all of them"),
-  sinks: z.array(z.string()).default([]).describe("sinks that get the findings of new alerts"),
+  sinks: z.array(z.string()).default([])
+    .describe("sinks that hear of alerts that name none of their own"),
+  schedule: z.enum(["on", "off"]).default("on")
+    .describe("whether a server evaluates the alerts when their schedules say so"),
 });
 
 /** Drift of one feature of one slice by one method. */
@@ -68,13 +68,14 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
     for (const name of params.judging.judges) plugins.get("judge", name);
     for (const name of params.alerts ?? []) plugins.get("alert", name);
     for (const name of params.sinks) plugins.get("sink", name);
+    for (const { name, notify } of chooseAlerts(params, plugins)) {
+      for (const sink of notify?.sinks ?? []) checkSink(plugins, name, sink);
+    }
   },
   dependsOn: (params, plugins) => ({
-    alerts: chooseAlerts(params, plugins).map(({ name, sql, severity }) => ({
-      name,
-      sql,
-      severity,
-    })),
+    alerts: chooseAlerts(params, plugins).map((
+      { kind: _, summary: __, runbook: ___, ...meaning },
+    ) => meaning),
     judges: params.judging.judges.map((name) => plugins.get("judge", name).version),
   }),
   async run(deployment, params, context) {
@@ -294,6 +295,14 @@ function reportJudges(judges: readonly JudgeSummary[], context: Context): void {
   }
 }
 
+function checkSink(plugins: Plugins, alert: string, sink: string): void {
+  const known = plugins.list("sink").map(({ name }) => name);
+  if (known.includes(sink)) return;
+  throw new RangeError(
+    `Cannot notify of alert "${alert}": there is no sink "${sink}"; there are ${known.join(", ")}`,
+  );
+}
+
 function chooseAlerts({ alerts }: z.infer<typeof Params>, plugins: Plugins): Plugin<"alert">[] {
   return alerts === null ? plugins.list("alert") : alerts.map((name) => plugins.get("alert", name));
 }
@@ -304,7 +313,8 @@ async function runAlerts(
   context: Context,
 ): Promise<MonitoringState["alerts"]> {
   const alerts = chooseAlerts(params, context.plugins);
-  const outcomes = await evaluateAlerts(context.store, alerts, { model, version });
+  const { signal } = context;
+  const outcomes = await evaluateAlerts(context.store, alerts, { model, version, signal });
   for (const outcome of outcomes) {
     if (outcome.state === "error") {
       context.report({
@@ -313,10 +323,19 @@ async function runAlerts(
         message: `alert ${outcome.alert} cannot be evaluated: ${outcome.error}`,
       });
     }
-    outcome.findings.forEach(context.report);
+    if (outcome.state === "firing") outcome.findings.forEach(context.report);
   }
-  const sinks = params.sinks.map((name) => context.plugins.get("sink", name));
-  for (const [sink, message] of await deliverFindings(sinks, outcomes, context.signal)) {
+  // Nobody comes back to a run for what waits: its alerts are told at once.
+  const { failures } = await dispatchAlerts(context.store, alerts, {
+    model,
+    version,
+    params: AlertingParams.parse({}),
+    sinks: context.plugins.list("sink"),
+    defaultSinks: params.sinks,
+    signal,
+    isHurried: true,
+  });
+  for (const [sink, message] of failures) {
     context.report({ check: `sink:${sink}`, severity: "error", message });
   }
   return outcomes.map(({ alert, severity, state, findingCount }) => ({

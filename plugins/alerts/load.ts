@@ -1,42 +1,37 @@
 /**
- * Reads alerts from `.sql` files: a YAML header in leading `--` comments, then one query. Every row
- * the query returns is a finding.
+ * Reads alerts from files: `.sql` with a YAML header in leading `--` comments and one query, or `.json`
+ * as a lakehouse's SQL alerts have it. Without a threshold every row the query returns is a finding.
  *
  * ```sql
  * -- severity: warning
  * -- summary: more than 1 % of requests failed in the last 15 minutes
- * -- empty: ok
+ * -- for: 10m
  * select …
  * ```
  *
  * @module
  */
 import { parse } from "@std/yaml";
-import { z } from "zod";
 import { definePlugin, type Plugin } from "../plugin.ts";
-
-const Header = z.strictObject({
-  severity: z.enum(["info", "warning", "error", "critical"]),
-  summary: z.string().min(1),
-  empty: z.enum(["ok", "no_data"]).default("ok"),
-});
+import { readHeader } from "./header.ts";
+import { parseAlertV2 } from "./sql_alert_v2.ts";
 
 /**
- * Loads every `.sql` file of a folder, by name; the folder's URL ends with a slash.
+ * Loads every `.sql` and `.json` file of a folder, by name; the folder's URL ends with a slash.
  * @throws {SyntaxError} when a header or a query is missing or wrong; the message names the file.
  */
 export async function loadAlerts(folder: URL): Promise<Plugin<"alert">[]> {
   const names: string[] = [];
   for await (const entry of Deno.readDir(folder)) {
-    if (entry.isFile && entry.name.endsWith(".sql")) names.push(entry.name);
+    if (entry.isFile && /\.(sql|json)$/.test(entry.name)) names.push(entry.name);
   }
   return await Promise.all(
-    names.sort().map(async (name) =>
-      parseAlert(
-        name.slice(0, -4),
-        await Deno.readTextFile(new URL(encodeURIComponent(name), folder)),
-      )
-    ),
+    names.sort().map(async (file) => {
+      const text = await Deno.readTextFile(new URL(encodeURIComponent(file), folder));
+      const name = file.replace(/\.\w+$/, "");
+      if (file.endsWith(".sql")) return parseAlert(name, text);
+      return definePlugin({ kind: "alert", name, ...parseAlertV2(name, text) });
+    }),
   );
 }
 
@@ -68,12 +63,5 @@ export function parseAlert(name: string, text: string): Plugin<"alert"> {
   } catch (error) {
     throw new SyntaxError(`Cannot load alert "${name}": its header is no YAML`, { cause: error });
   }
-  const result = Header.safeParse(values ?? {});
-  if (!result.success) {
-    const issues = result.error.issues.map((issue) =>
-      `${issue.path.join(".") || "header"}: ${issue.message}`
-    );
-    throw new SyntaxError(`Cannot load alert "${name}": ${issues.join("; ")}`);
-  }
-  return definePlugin({ kind: "alert", name, sql, ...result.data });
+  return definePlugin({ kind: "alert", name, sql, ...readHeader(name, values) });
 }

@@ -1,17 +1,23 @@
-/** Writes findings to standard error, one line each. */
-import { definePlugin } from "../plugin.ts";
+/** Writes events to standard error, one line each. */
+import { z } from "zod";
+import { defineSink } from "./sink.ts";
+import { fillTemplate, templateParam } from "./template.ts";
 
 const encoder = new TextEncoder();
 
-/** One line per finding on standard error, for a terminal or a log collector. */
-export const log = definePlugin({
-  kind: "sink",
+const Params = z.strictObject({
+  template: templateParam("{{severity}} alert:{{alert}}: {{text}}", "one line per event"),
+});
+
+/** One line per event on standard error, for a terminal or a log collector. */
+export const log = defineSink({
   name: "log",
-  summary: "one line per finding on standard error",
-  deliver(findings) {
-    const lines = findings.map(({ severity, check, message }) =>
-      // Messages carry data: a line break in one must not make a second finding of it.
-      `${severity.toUpperCase()} ${check}: ${message}`.replace(/\p{Cc}/gu, " ") + "\n"
+  summary: "one line per event on standard error",
+  params: Params,
+  send(events, { params }) {
+    const lines = events.map((event) =>
+      // Messages carry data: a line break in one must not make a second event of it.
+      fillTemplate(params.template, event).replace(/\p{Cc}/gu, " ") + "\n"
     );
     const bytes = encoder.encode(lines.join(""));
     try {

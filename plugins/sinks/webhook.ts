@@ -1,57 +1,73 @@
-/** Posts findings as JSON to a URL given by the environment. */
-import { definePlugin } from "../plugin.ts";
+/**
+ * Posts events as one CloudEvent to a URL given by the environment, signed as our webhooks are.
+ *
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+ * structured content mode
+ * @module
+ */
+import { deliveryHeaders } from "../../numeric/signing.ts";
+import type { AlertEvent } from "../plugin.ts";
+import { type EndpointOptions, findEndpointObstacle, post, readVariable } from "./endpoint.ts";
+import { defineSink, NoParams } from "./sink.ts";
+import { describeEvent, toIso } from "./template.ts";
 
 /** Variable that holds the URL; a URL often carries a secret, so it never stands in a config. */
-const VARIABLE = "GEOPHONE_WEBHOOK_URL";
+const URL_VARIABLE = "GEOPHONE_WEBHOOK_URL";
 
-/** How long a receiver may take. */
-const TIMEOUT_MS = 10_000;
+/** Variable of the secret that signs; without one, deliveries are not signed. */
+const SECRET_VARIABLE = "GEOPHONE_WEBHOOK_SECRET";
 
-/** Makes the sink; `webhook` below is the one with the URL from the environment. */
-export function createWebhook(
-  { url: readUrl = () => Deno.env.get(VARIABLE), timeoutMs = TIMEOUT_MS }: {
-    readonly url?: () => string | undefined;
-    readonly timeoutMs?: number;
-  } = {},
-) {
-  return definePlugin({
-    kind: "sink",
+/** Where CloudEvents of alerts come from. */
+const SOURCE = "urn:geophone:alerts";
+
+/**
+ * Gives the CloudEvents 1.0 envelope of events: its id is the delivery's, so that a repetition is known
+ * as one; its time is when the latest of them happened.
+ */
+export function toCloudEvent(events: readonly AlertEvent[], id: string) {
+  const times = events.map(({ startsAt, endsAt }) => endsAt ?? startsAt);
+  return {
+    specversion: "1.0",
+    id,
+    source: SOURCE,
+    type: "geophone.alerts",
+    time: toIso(Math.max(...times)),
+    datacontenttype: "application/json",
+    data: {
+      events: events.map((event) => ({
+        ...event,
+        text: describeEvent(event),
+        startsAt: toIso(event.startsAt),
+        ...(event.endsAt === undefined ? {} : { endsAt: toIso(event.endsAt) }),
+      })),
+    },
+  };
+}
+
+/** Makes the sink; `webhook` below is the one of the process's environment. */
+export function createWebhook({ read = readVariable, timeoutMs }: EndpointOptions = {}) {
+  const endpoint = { sink: "webhook", variable: URL_VARIABLE, read };
+  return defineSink({
     name: "webhook",
-    summary: `POST of {"findings": [...]} to the URL in ${VARIABLE}`,
-    async deliver(findings, signal) {
-      const url = readUrl();
-      if (!url) {
-        throw new Error(`Cannot deliver to sink "webhook": set ${VARIABLE} to the receiver's URL`);
-      }
-      let response: Response;
-      try {
-        response = await fetch(url, {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify({ findings }),
-          // A redirect would turn the POST into a GET that delivers nothing.
-          redirect: "manual",
-          signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-        });
-      } catch (error) {
-        throw new Error(`Cannot deliver to sink "webhook": ${explain(error)}`);
-      }
-      await response.body?.cancel();
-      if (!response.ok) {
-        throw new Error(`Cannot deliver to sink "webhook": it answered ${response.status}`);
-      }
+    summary: `CloudEvent by POST to ${URL_VARIABLE}, signed by ${SECRET_VARIABLE}`,
+    params: NoParams,
+    timeoutMs,
+    findObstacle: () => findEndpointObstacle(endpoint),
+    async send(events, { id, signal }) {
+      const payload = JSON.stringify(toCloudEvent(events, id));
+      const timestamp = Math.floor(Date.now() / 1000);
+      const secret = read(SECRET_VARIABLE) || null;
+      await post(endpoint, {
+        body: payload,
+        headers: {
+          "content-type": "application/cloudevents+json",
+          ...deliveryHeaders(secret, { deliveryId: id, timestamp, payload }),
+        },
+        signal,
+      });
     },
   });
 }
 
-/** One POST per delivery: `{ "findings": [...] }`. */
+/** One POST per delivery: a CloudEvent whose data are `{ "events": [...] }`. */
 export const webhook = createWebhook();
-
-/** Why a request failed, without the URL that fetch puts into its messages: it is a secret. */
-function explain(error: unknown): string {
-  if (error instanceof DOMException) return `the receiver did not answer (${error.name})`;
-  if (error instanceof Deno.errors.NotCapable) {
-    return 'this task may not reach the receiver; add its host to "net" in deno.json';
-  }
-  return `the receiver cannot be reached; is the URL in ${VARIABLE} right?`;
-}

@@ -16,6 +16,7 @@ import {
   testSource,
 } from "../contract.ts";
 import { openReceiver } from "./sinks/receiver.ts";
+import { openSmtpServer } from "./sinks/smtp_server.ts";
 
 const plugins = new Plugins([...await loadPlugins(), ...judges]);
 
@@ -57,20 +58,70 @@ function toLas(): string {
 }
 
 /** What stands at the far end of a sink. A new sink is one line here. */
-const receivers: Readonly<Record<string, () => Receiver>> = {
+const receivers: Readonly<Record<string, () => Receiver | Promise<Receiver>>> = {
   log: openStderr,
-  webhook() {
-    const receiver = openReceiver();
-    Deno.env.set("GEOPHONE_WEBHOOK_URL", receiver.url);
-    return {
-      ...receiver,
-      async [Symbol.asyncDispose]() {
-        Deno.env.delete("GEOPHONE_WEBHOOK_URL");
-        await receiver[Symbol.asyncDispose]();
-      },
-    };
-  },
+  file: openFile,
+  webhook: () => openHttp("GEOPHONE_WEBHOOK_URL"),
+  slack: () => openHttp("GEOPHONE_SLACK_URL"),
+  email: openMailbox,
+  alertmanager: () => openHttp("GEOPHONE_ALERTMANAGER_URL"),
 };
+
+function openHttp(variable: string): Receiver {
+  const receiver = openReceiver();
+  Deno.env.set(variable, receiver.url);
+  return {
+    ...receiver,
+    // Slack's escapes of & and < are what it undoes when it shows them.
+    text: () => receiver.text().replaceAll("&lt;", "<").replaceAll("&amp;", "&"),
+    async [Symbol.asyncDispose]() {
+      Deno.env.delete(variable);
+      await receiver[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function openMailbox(): Receiver {
+  let isBroken = false;
+  const server = openSmtpServer((command) => isBroken && command === "RCPT" ? "550 no" : undefined);
+  Deno.env.set("GEOPHONE_SMTP_URL", server.url);
+  return {
+    params: { to: ["team@example.com"] },
+    text: () => server.mails.map(({ text }) => text).join(""),
+    fail: () => isBroken = true,
+    async [Symbol.asyncDispose]() {
+      Deno.env.delete("GEOPHONE_SMTP_URL");
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function openFile(): Promise<Receiver> {
+  const dir = await Deno.makeTempDir();
+  return { ...watchFile(`${dir}/a folder/alerts.ndjson`), [Symbol.asyncDispose]: close };
+
+  function close(): Promise<void> {
+    return Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** A file that is read, or in whose place a folder stands. */
+function watchFile(path: string): Pick<Receiver, "params" | "text" | "fail"> {
+  return {
+    params: { path },
+    text() {
+      try {
+        return Deno.readTextFileSync(path);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.IsADirectory) {
+          return "";
+        }
+        throw error;
+      }
+    },
+    fail: () => Deno.mkdirSync(path, { recursive: true }),
+  };
+}
 
 function openStderr(): Receiver {
   const { writeSync } = Deno.stderr;
@@ -93,8 +144,18 @@ function openStderr(): Receiver {
   };
 }
 
+/** What drift methods do not look at; all others see every change. */
+const blindSpots: Readonly<Record<string, readonly ("scale" | "collapse")[]>> = {
+  t_test: ["scale", "collapse"],
+  mannw: ["scale", "collapse"],
+  z: ["scale"],
+  fisher_exact: ["scale"],
+};
+
 for (const source of plugins.list("source")) testSource(source, samples[source.name]);
-for (const drift of plugins.list("drift")) testDrift(drift);
+for (const drift of plugins.list("drift")) {
+  testDrift(drift, { blindTo: blindSpots[drift.name] ?? [] });
+}
 for (const alert of plugins.list("alert")) testAlert(alert);
 for (const sink of plugins.list("sink")) testSink(sink, receivers[sink.name]);
 for (const judge of plugins.list("judge")) {

@@ -23,7 +23,9 @@ Deno.test("loadPlugins() gives a third party's plugins behind the built-in ones 
   withModule(`export default [${SINK("one")}, ${SINK("two")}];`, async (dir, file) => {
     for (const specifier of [file, `${dir}/my plugin.ts`, pathToFileURL(`${dir}/${file}`).href]) {
       const plugins = new Plugins(await loadPlugins([specifier], dir));
-      assertEquals(plugins.list("sink").map(({ name }) => name), ["log", "webhook", "one", "two"]);
+      const names = plugins.list("sink").map(({ name }) => name);
+      assertEquals(names.slice(0, 2), ["log", "file"]);
+      assertEquals(names.slice(-2), ["one", "two"]);
     }
   }));
 
@@ -31,7 +33,7 @@ Deno.test("loadPlugins() takes a single plugin as default export", () =>
   withModule(`export default ${SINK("one")};`, async (dir, file) => {
     const plugins = new Plugins(await loadPlugins([file], dir));
     await plugins.get("sink", "one").deliver([], new AbortController().signal);
-    assertEquals(plugins.list("sink").length, 3);
+    assertEquals(plugins.list("sink").at(-1)!.name, "one");
   }));
 
 Deno.test("loadPlugins() names the specifier when it cannot be imported", async () => {

@@ -75,7 +75,8 @@ Deno.test("retain() takes whole requests that are too old with all that hangs on
   });
   // Days 0 to 30 stay.
   const gone = { requests: 69, inferences: 138, payloads: 69, shadow_inferences: 138 };
-  assertEquals(plan.counts, { ...gone, labels: 68, judgements: 138, drift: 0, alert_log: 0 });
+  const history = { drift: 0, alert_log: 0, resources: 0, sink_attempts: 0, sink_outbox: 0 };
+  assertEquals(plan.counts, { ...gone, labels: 68, judgements: 138, ...history });
   assertEquals(batches, 7);
   assertEquals(await countAll(store), {
     requests: 31,
@@ -107,7 +108,7 @@ Deno.test("planRetention() says what would go and takes nothing", async () => {
   assertEquals([plan.counts.requests, plan.oldest], [4, "2026-06-21T00:00:00.000Z"]);
   assertEquals(await countAll(store), before);
   const none = await planRetention(store, keep({}), NOW);
-  assertEquals(Object.values(none.counts), new Array(8).fill(0));
+  assertEquals(Object.values(none.counts), new Array(11).fill(0));
 });
 
 Deno.test("retain() keeps requests that have a label when it is told to", async () => {
@@ -153,6 +154,37 @@ Deno.test("retain() keeps the latest drift and the state of every alert, however
   assertEquals(await store.query("select run_id from drift"), [{ run_id: "b" }]);
   assertEquals(await store.query("select count(*) as n from alerts where state = 'firing'"), [
     { n: 1 },
+  ]);
+});
+
+Deno.test("retain() keeps the last look at resources and what still waits for sinks, however old", async () => {
+  await using store = await openStore(":memory:");
+  for (const [i, state] of ["delivered", "pending", "dead"].entries()) {
+    const time = `2026-01-0${i + 1}`;
+    await store.query(
+      `insert into core.resources (created_at, cpu_cores) values (?::timestamp, 1)`,
+      [time],
+    );
+    await store.query(
+      "insert into core.sink_outbox values (?, 'log', '[]', ?::timestamp, ?, 0, 1, null)",
+      [state, time, state],
+    );
+    await store.query(
+      "insert into core.sink_attempts values (?, 0, 1, null, 'no', 1, ?::timestamp)",
+      [state, time],
+    );
+  }
+  const { plan } = await retain(store, keep({ historyDays: 30 }), { now: NOW });
+  const { resources, sink_attempts, sink_outbox } = plan.counts;
+  assertEquals([resources, sink_attempts, sink_outbox], [2, 2, 2]);
+  assertEquals(await store.query("select delivery_id from sink_attempts"), [
+    { delivery_id: "pending" },
+  ]);
+  assertEquals(await store.query("select delivery_id from sink_deliveries"), [
+    { delivery_id: "pending" },
+  ]);
+  assertEquals(await store.query("select time, name from resources"), [
+    { time: "2026-01-03T00:00:00.000Z", name: "cpu_cores" },
   ]);
 });
 

@@ -3,12 +3,10 @@ import { verifyAudit } from "../../runtime/audit.ts";
 import { UsageError } from "../../runtime/errors.ts";
 import { openStore, type Store } from "../../runtime/store.ts";
 import { createModel, deleteModel, tagModel } from "../../runtime/tracking/registry.ts";
-import {
-  type DispatchOptions,
-  MAX_ATTEMPTS,
-  WebhookDispatcher,
-} from "../../runtime/webhook_dispatcher.ts";
-import { claimDeliveries, replayDelivery } from "../../runtime/webhook_outbox.ts";
+import { MAX_ATTEMPTS } from "../../runtime/notifications/dispatcher.ts";
+import { claimDue } from "../../runtime/notifications/outbox.ts";
+import { type DispatchOptions, WebhookDispatcher } from "../../runtime/webhook_dispatcher.ts";
+import { replayDelivery, webhookOutbox } from "../../runtime/webhook_outbox.ts";
 import { sealSecret } from "../../runtime/webhook_secrets.ts";
 import { sendDelivery } from "../../runtime/webhook_sender.ts";
 import {
@@ -241,7 +239,11 @@ Deno.test("what a killed process had claimed is delivered when its claim has run
     const [{ delivery_id: id }] = await readDeliveries(store);
     const now = new Date();
     const claim = () =>
-      claimDeliveries(store, [id], { now, until: new Date(now.getTime() + 15_000) });
+      claimDue(store, webhookOutbox, {
+        ids: [id],
+        now,
+        until: new Date(now.getTime() + 15_000),
+      });
     assertEquals((await claim()).length, 1);
     assertEquals((await claim()).length, 0, "one process has it");
     assertEquals((await drain(store)).delivered, 0);

@@ -7,13 +7,47 @@ import {
   addDrift,
   addInferences,
   addJudgements,
+  addKey,
   addModel,
   addRequests,
+  addResources,
+  ago,
   DAY,
   openStoreAbroad,
 } from "./rows.ts";
 
 const alerts = await loadAlerts(new URL("../../../plugins/alerts/", import.meta.url));
+
+const GIB = 2 ** 30;
+
+/** Judges rows of two days: those of yesterday with one mean score, those of today with another. */
+async function judgeDays(
+  store: Store,
+  earlier: number,
+  current: number,
+  count = 60,
+  judgeVersion = "rule-1",
+): Promise<void> {
+  for (const [start, half] of [[0, Math.floor(count / 2)], [500, count]] as const) {
+    // Around the mean, so that there is a variance.
+    const offset = start === 0 ? -0.1 : 0.1;
+    const of = { requestId: request, count: start === 0 ? half : count - Math.floor(count / 2) };
+    await addJudgements(store, { ...of, start, score: earlier + offset, minutesAgo: 2 * DAY });
+    const now = { ...of, start: start + 1_000, score: current + offset, judgeVersion };
+    await addJudgements(store, now);
+  }
+}
+
+/** Inserts so many predictions of each class. */
+async function addClasses(
+  store: Store,
+  counts: Readonly<Record<string, number>>,
+  minutesAgo: number,
+): Promise<void> {
+  for (const [name, count] of Object.entries(counts)) {
+    await addInferences(store, { count, label: name, minutesAgo });
+  }
+}
 
 interface Case {
   /** Rows with which it fires, and what its only finding then says. */
@@ -43,6 +77,41 @@ async function label(store: Store, count: number, right: number): Promise<void> 
 }
 
 const cases: Readonly<Record<string, Case>> = {
+  calibration: {
+    async fires(store) {
+      await addModel(store);
+      await addInferences(store, {
+        count: 200,
+        requestId: request,
+        label: "sand",
+        confidence: 0.9,
+      });
+      await label(store, 200, 140);
+    },
+    subject: "calibration",
+    message:
+      /^200 labeled predictions have a mean confidence of 0\.90 and an accuracy of 0\.70; ECE 0\.20$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        const of = { count: 200, requestId: request, label: "sand" };
+        await addInferences(store, { ...of, confidence: 0.9 });
+        await label(store, 200, 170); // off by 0.05
+      },
+      async (store) => {
+        await addModel(store);
+        const of = { count: 199, requestId: request, label: "sand" };
+        await addInferences(store, { ...of, confidence: 0.9 });
+        await label(store, 199, 0); // too few to tell
+      },
+      async (store) => {
+        await addModel(store);
+        const of = { count: 200, requestId: request, label: "sand" };
+        await addInferences(store, { ...of, confidence: 0.9, minutesAgo: 31 * DAY });
+        await label(store, 200, 0);
+      },
+    ],
+  },
   data_drift: {
     fires: (store) =>
       addDrift(store, [
@@ -67,6 +136,21 @@ const cases: Readonly<Record<string, Case>> = {
           { runId: "old", feature: "GR", isDrifted: true, minutesAgo: DAY },
           { runId: "new", feature: "GR", isDrifted: false },
         ]),
+    ],
+  },
+  disk_space: {
+    fires: (store) => addResources(store, { disk_free_bytes: 9 * GIB, disk_bytes: 100 * GIB }),
+    subject: "disk_space",
+    message: /^9\.0 of 100\.0 GiB are left on the disk of the store$/,
+    quiet: [
+      (store) => addResources(store, { disk_free_bytes: 11 * GIB, disk_bytes: 100 * GIB }),
+      // A server that looked long ago says nothing about now.
+      (store) => addResources(store, { disk_free_bytes: 1, disk_bytes: 100 * GIB }, [20]),
+      async (store) => {
+        await addResources(store, { disk_free_bytes: 1, disk_bytes: 100 * GIB }, [2]);
+        await addResources(store, { disk_free_bytes: 50 * GIB, disk_bytes: 100 * GIB });
+      },
+      (store) => addResources(store, { cpu_cores: 1 }), // a store in memory
     ],
   },
   error_rate: {
@@ -114,6 +198,18 @@ const cases: Readonly<Record<string, Case>> = {
       },
     ],
   },
+  judge_drift: {
+    async fires(store) {
+      await judgeDays(store, 0.8, 0.6);
+    },
+    subject: "rule",
+    message: /^rule scores 0\.60 in the mean, and 0\.80 in the week before$/,
+    quiet: [
+      (store) => judgeDays(store, 0.8, 0.75), // by less than 0.1
+      (store) => judgeDays(store, 0.8, 0.2, 49), // too few to tell
+      (store) => judgeDays(store, 0.8, 0.2, 60, "rule-2"), // another version of the judge
+    ],
+  },
   judge_errors: {
     async fires(store) {
       await addJudgements(store, { requestId: request, count: 17, score: 0.9 });
@@ -133,6 +229,38 @@ const cases: Readonly<Record<string, Case>> = {
         }),
     ],
   },
+  judge_score: {
+    async fires(store) {
+      await addModel(store);
+      await addInferences(store, { count: 100, requestId: request });
+      await judge(store, 80); // of scores 0.1 and 0.9
+    },
+    subject: "rule on rocks 1",
+    message: /^rule gives 100 predictions of version 1 a mean score of 0\.26$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request });
+        await judge(store, 55); // the upper bound is 0.54
+      },
+      async (store) => {
+        await addModel(store, { alias: null }); // nobody is served by it
+        await addInferences(store, { count: 100, requestId: request });
+        await judge(store, 90);
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 49, requestId: request });
+        await addJudgements(store, { requestId: request, count: 49, score: 0 });
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request });
+        const of = { requestId: request, count: 100, score: 0 };
+        await addJudgements(store, { ...of, minutesAgo: 8 * DAY });
+      },
+    ],
+  },
   latency_p99: {
     async fires(store) {
       await addRequests(store, { count: 97 });
@@ -146,6 +274,20 @@ const cases: Readonly<Record<string, Case>> = {
       (store) => addRequests(store, { count: 200, durationMs: 250, rowCount: 2 }),
       (store) => addRequests(store, { count: 200, durationMs: 250, status: 503 }),
       (store) => addRequests(store, { count: 200, durationMs: 250, minutesAgo: 61 }),
+    ],
+  },
+  log_backlog: {
+    fires: (store) => addResources(store, { log_backlog_rows: 6_000 }, [1, 2, 3, 3.5, 4]),
+    subject: "log_backlog",
+    message: /^6000 rows of the inference log are in no table yet$/,
+    quiet: [
+      (store) => addResources(store, { log_backlog_rows: 6_000 }, [1, 2, 3, 4]),
+      (store) => addResources(store, { log_backlog_rows: 5_000 }, [1, 2, 3, 3.5, 4]),
+      (store) => addResources(store, { log_backlog_rows: 6_000 }, [6, 7, 8, 9, 10]),
+      async (store) => {
+        await addResources(store, { log_backlog_rows: 20_000 }, [1, 2]); // a short peak
+        await addResources(store, { log_backlog_rows: 0 }, [3, 3.5, 4]);
+      },
     ],
   },
   low_confidence: {
@@ -215,6 +357,97 @@ const cases: Readonly<Record<string, Case>> = {
       (store) => addModel(store), // no request yet
     ],
   },
+  out_of_range: {
+    async fires(store) {
+      await addModel(store);
+      await addInferences(store, { count: 90 });
+      await addInferences(store, { count: 10, features: [50, 3.6, -9] }); // NPHI has no range
+    },
+    subject: "all RHOB",
+    message: /^10 % of 100 values of RHOB of all lie outside 1\.0 to 3\.5$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 96 });
+        await addInferences(store, { count: 4, features: [50, 3.6, 0.2] });
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 200, features: [null, 3.5, 0.2] }); // missing, and at the end
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 99, features: [-1, 9, 0.2] });
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 500, features: [-1, 9, 0.2], minutesAgo: DAY + 1 });
+      },
+    ],
+  },
+  prediction_drift: {
+    async fires(store) {
+      await addModel(store);
+      await addClasses(store, { sandstone: 300, siltstone: 100 }, 2 * DAY);
+      await addClasses(store, { sandstone: 100, siltstone: 100, anhydrite: 50 }, 60);
+    },
+    subject: "all",
+    message:
+      /^the classes of 250 predictions of all differ by 35 % from those of the week before, sandstone most$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addClasses(store, { sandstone: 300, siltstone: 100 }, 2 * DAY);
+        await addClasses(store, { sandstone: 120, siltstone: 80 }, 60);
+      },
+      async (store) => {
+        await addModel(store);
+        await addClasses(store, { sandstone: 300 }, 2 * DAY);
+        await addClasses(store, { siltstone: 199 }, 60);
+      },
+      async (store) => {
+        await addModel(store);
+        await addClasses(store, { sandstone: 300 }, 9 * DAY);
+        await addClasses(store, { siltstone: 300 }, 60);
+      },
+    ],
+  },
+  queue_backlog: {
+    fires: (store) => addResources(store, { queue_rows: 1_500 }, [1, 2, 3, 3.5, 4]),
+    subject: "queue_backlog",
+    message: /^1500 records wait for a model run$/,
+    quiet: [
+      (store) => addResources(store, { queue_rows: 1_500 }, [1, 2, 3, 4]),
+      (store) => addResources(store, { queue_rows: 1_000 }, [1, 2, 3, 3.5, 4]),
+      (store) => addResources(store, { queue_rows: 1_500 }, [6, 7, 8, 9, 10]),
+      (store) => addResources(store, { log_backlog_rows: 1_500 }, [1, 2, 3, 3.5, 4]),
+    ],
+  },
+  quota_near_limit: {
+    async fires(store) {
+      await addKey(store, { name: "ci", rowsPerDay: 100, requestsPerDay: 1_000 });
+      await addRequests(store, { count: 10, rowCount: 8, requester: "ci", minutesAgo: 0 });
+    },
+    subject: "ci rows",
+    message: /^ci has used 80 % of its 100 rows a day/,
+    quiet: [
+      async (store) => {
+        await addKey(store, { name: "ci", rowsPerDay: 1_000 });
+        await addRequests(store, { count: 10, rowCount: 8, requester: "ci", minutesAgo: 0 });
+      },
+      async (store) => {
+        await addKey(store, { name: "ci", rowsPerDay: 100 });
+        await addRequests(store, { count: 20, rowCount: 8, requester: "ci", minutesAgo: DAY });
+        // Refused: it took nothing.
+        const refused = { status: 429, requester: "ci", minutesAgo: 0 };
+        await addRequests(store, { count: 20, rowCount: 8, ...refused });
+      },
+      async (store) => {
+        await addKey(store, { name: "ci" }); // without a quota
+        await addRequests(store, { count: 20, rowCount: 8, requester: "ci", minutesAgo: 0 });
+      },
+    ],
+  },
   realized_accuracy: {
     async fires(store) {
       await addModel(store);
@@ -254,6 +487,87 @@ const cases: Readonly<Record<string, Case>> = {
       (store) => addRequests(store, { count: 19, status: 400 }),
       (store) => addRequests(store, { count: 50, status: 500 }),
       (store) => addRequests(store, { count: 50, status: 404, minutesAgo: 61 }),
+    ],
+  },
+  stale_labels: {
+    async fires(store) {
+      await addModel(store);
+      await addInferences(store, { count: 10, requestId: request, label: "sand" });
+      await addRequests(store, { count: 10 });
+      await label(store, 10, 10);
+      await store.query("update core.labels set created_at = ?", [ago(15 * DAY)]);
+    },
+    subject: "rocks",
+    message: /^the newest label of rocks is of 20/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 10, requestId: request, label: "sand" });
+        await addRequests(store, { count: 10 });
+        await label(store, 10, 10); // just now
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 10, requestId: request, label: "sand" });
+        await addRequests(store, { count: 10, minutesAgo: 8 * DAY }); // it is not used
+        await label(store, 10, 10);
+        await store.query("update core.labels set created_at = ?", [ago(15 * DAY)]);
+      },
+      async (store) => {
+        await addModel(store);
+        await addRequests(store, { count: 10 }); // it never had a label
+      },
+    ],
+  },
+  volume_drop: {
+    async fires(store) {
+      await addRequests(store, { count: 100, minutesAgo: 7 * DAY + 30 });
+      await addRequests(store, { count: 60, minutesAgo: 14 * DAY + 30 });
+      await addRequests(store, { count: 29, minutesAgo: 30 });
+    },
+    subject: "rocks",
+    message:
+      /^29 requests to rocks in the last hour, and 60 or more in the same hour of 2 weeks before$/,
+    quiet: [
+      async (store) => {
+        await addRequests(store, { count: 100, minutesAgo: 7 * DAY + 30 });
+        await addRequests(store, { count: 60, minutesAgo: 14 * DAY + 30 });
+        await addRequests(store, { count: 30, minutesAgo: 30 });
+      },
+      // Only one week to compare with.
+      (store) => addRequests(store, { count: 100, minutesAgo: 7 * DAY + 30 }),
+      async (store) => {
+        await addRequests(store, { count: 100, minutesAgo: 7 * DAY + 30 });
+        await addRequests(store, { count: 19, minutesAgo: 14 * DAY + 30 }); // an hour of little traffic
+      },
+      async (store) => {
+        await addRequests(store, { count: 100, minutesAgo: 7 * DAY + 90 }); // another hour
+        await addRequests(store, { count: 100, minutesAgo: 14 * DAY + 90 });
+      },
+    ],
+  },
+  volume_spike: {
+    async fires(store) {
+      await addRequests(store, { count: 20, minutesAgo: 7 * DAY + 30 });
+      await addRequests(store, { count: 33, minutesAgo: 14 * DAY + 30 });
+      await addRequests(store, { count: 100, minutesAgo: 30 });
+    },
+    subject: "rocks",
+    message:
+      /^100 requests to rocks in the last hour, and 33 or less in the same hour of 2 weeks before$/,
+    quiet: [
+      async (store) => {
+        await addRequests(store, { count: 20, minutesAgo: 7 * DAY + 30 });
+        await addRequests(store, { count: 34, minutesAgo: 14 * DAY + 30 });
+        await addRequests(store, { count: 102, minutesAgo: 30 });
+      },
+      async (store) => {
+        await addRequests(store, { count: 1, minutesAgo: 7 * DAY + 30 });
+        await addRequests(store, { count: 1, minutesAgo: 14 * DAY + 30 });
+        await addRequests(store, { count: 99, minutesAgo: 30 });
+      },
+      // A new model has no weeks before.
+      (store) => addRequests(store, { count: 500, minutesAgo: 30 }),
     ],
   },
 };

@@ -27,18 +27,27 @@ export interface RequestOptions {
   readonly durationMs?: number;
   readonly rowCount?: number;
   readonly model?: string | null;
+  /** Name of the key; default none. */
+  readonly requester?: string | null;
 }
 
 /** Inserts requests of one kind. */
 export async function addRequests(store: Store, options: RequestOptions): Promise<void> {
-  const { count, status = 200, minutesAgo = 5, durationMs = 3, rowCount = 1, model = "rocks" } =
-    options;
+  const {
+    count,
+    status = 200,
+    minutesAgo = 5,
+    durationMs = 3,
+    rowCount = 1,
+    model = "rocks",
+    requester = null,
+  } = options;
   await store.query(
     `insert into core.requests by name
      select uuid()::varchar as request_id, ?::timestamp as request_time, 'POST' as method,
        '/predict' as endpoint, ?::integer as status_code, ?::varchar as model, 1 as version,
-       ?::integer as row_count, ?::double as duration_ms from range(?::bigint)`,
-    [ago(minutesAgo), status, model, rowCount, durationMs, count],
+       ?::integer as row_count, ?::double as duration_ms, ?::varchar as requester from range(?::bigint)`,
+    [ago(minutesAgo), status, model, rowCount, durationMs, requester, count],
   );
 }
 
@@ -139,4 +148,37 @@ export async function addDrift(store: Store, rows: readonly DriftOptions[]): Pro
       `insert into core.drift values (?, 'rocks', 1, 'P-130', ?, 'ks', 0.5, 0.01, ?, 100, 100, ?)`,
     params: [runId, feature, isDrifted, ago(minutesAgo)],
   })));
+}
+
+/** Inserts looks of a server at one resource, so many minutes ago each. */
+export async function addResources(
+  store: Store,
+  values: Readonly<Record<string, number>>,
+  minutesAgo: readonly number[] = [1],
+): Promise<void> {
+  const columns = Object.entries(values);
+  await store.transaction(minutesAgo.map((minutes) => ({
+    append: "core.resources",
+    columns: {
+      created_at: [ago(minutes)],
+      ...Object.fromEntries(columns.map(([name, value]) => [name, Float64Array.of(value)])),
+    },
+  })));
+}
+
+/** Inserts an API key that works and may send so much a day. */
+export async function addKey(
+  store: Store,
+  { name, rowsPerDay = null, requestsPerDay = null }: {
+    readonly name: string;
+    readonly rowsPerDay?: number | null;
+    readonly requestsPerDay?: number | null;
+  },
+): Promise<void> {
+  await store.query(
+    `insert into core.api_keys by name select uuid()::varchar as key_id, ?::varchar as name,
+       'predictor' as role, 'none' as secret_hash, ?::integer as requests_per_day,
+       ?::integer as rows_per_day, ?::timestamp as created_at`,
+    [name, requestsPerDay, rowsPerDay, ago(DAY)],
+  );
 }

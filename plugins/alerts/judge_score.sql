@@ -1,0 +1,23 @@
+-- severity: warning
+-- summary: a judge's mean score of a version's predictions in the last week is below 0.5 (upper bound)
+-- empty: ok
+with latest as (
+  select judge, arg_max(judge_version, created_at) as judge_version from judgements group by judge),
+scored as (
+  select j.judge, i.model, i.version, j.score, 1 / j.inclusion_probability as weight
+  from judgements j
+  semi join latest on j.judge = latest.judge and j.judge_version = latest.judge_version
+  join inferences i using (request_id, row)
+  semi join aliases a on i.model = a.model and i.version = a.version
+  where j.status = 'scored' and j.created_at > now() at time zone 'UTC' - interval 7 day),
+means as (
+  select judge, model, version, sum(weight * score) / sum(weight) as mean_score from scored group by all)
+select s.judge || ' on ' || s.model || ' ' || s.version as subject, count(*) as judged,
+  m.mean_score,
+  m.mean_score + 1.96 * sqrt(sum((s.weight * (s.score - m.mean_score)) ** 2)) / sum(s.weight) as upper_bound,
+  format('{} gives {} predictions of version {} a mean score of {:.2f}', s.judge, judged, s.version,
+    m.mean_score) as message
+from scored s join means m using (judge, model, version)
+group by s.judge, s.model, s.version, m.mean_score
+having judged >= 50 and upper_bound < 0.5
+order by subject
