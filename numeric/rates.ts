@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { logGamma } from "./special.ts";
 
 /** How sure a test is to be. */
 export interface SequentialOptions {
@@ -166,25 +167,4 @@ function checkTally({ successes, failures }: Tally): void {
  */
 export function logBeta(a: number, b: number): number {
   return logGamma(a) + logGamma(b) - logGamma(a + b);
-}
-
-/** Coefficients of Lanczos's series for g = 7. */
-const lanczos = [
-  0.99999999999980993,
-  676.5203681218851,
-  -1259.1392167224028,
-  771.32342877765313,
-  -176.61502916214059,
-  12.507343278686905,
-  -0.13857109526572012,
-  9.9843695780195716e-6,
-  1.5056327351493116e-7,
-];
-
-/** Logarithm of the Gamma function. @see Lanczos, SIAM Journal on Numerical Analysis B 1(1), 1964 */
-function logGamma(x: number): number {
-  if (x < 0.5) return Math.log(Math.PI / Math.sin(Math.PI * x)) - logGamma(1 - x);
-  const t = x + 6.5;
-  const series = lanczos.reduce((sum, c, i) => i === 0 ? c : sum + c / (x - 1 + i), 0);
-  return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(t) - t + Math.log(series);
 }

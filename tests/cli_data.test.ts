@@ -70,7 +70,7 @@ Deno.test("sql writes every form to a file, whole or not at all", () =>
         [["--csv", "--json"], "choose one"],
         [["--out", join(folder, "no/out.csv")], "there is no such folder"],
         [["--out", join(folder, "sub")], "it is a folder; name a file"],
-        [["--out", "/tmp/geophone_out.csv"], "writes inside the project folder alone"],
+        [["--out", "/elsewhere/out.csv"], "writes inside the project folder alone"],
         [["--out", join(folder, `${"x".repeat(300)}.csv`)], "File name too long"],
         [["--limit", "0"], "positive integer"],
         [["--limit", "many"], "must be a number"],
