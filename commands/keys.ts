@@ -9,45 +9,13 @@ import {
   rotateApiKey,
 } from "../runtime/api_keys.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { openStore, type Store } from "../runtime/store.ts";
 import { formatTable, print, printError } from "../runtime/terminal.ts";
+import { type Action, runAction } from "./actions.ts";
 import { checkName, readNumber, readText } from "./options.ts";
-import { loadStorePath } from "./store_path.ts";
 
 /** Runs one action on the keys of the store. */
 export async function run(args: Arguments): Promise<void> {
-  const [action = "list", ...rest] = args.positionals;
-  const { handle, options, positionals } = actions[
-    checkName("action", action, Object.keys(actions))
-  ];
-  if (rest.length !== positionals.length) {
-    throw new UsageError(
-      `Cannot ${action} keys with ${rest.length} arguments: usage is deno task keys ${
-        [action, ...positionals].join(" ")
-      }`,
-    );
-  }
-  const odd = ownOptions.find((name) =>
-    args.options[name] !== undefined && !options.includes(name)
-  );
-  if (odd !== undefined) {
-    throw new UsageError(
-      `Cannot use --${odd} with "keys ${action}": it takes ${
-        options.map((name) => `--${name}`).join(", ") || "none of these options"
-      }`,
-    );
-  }
-  await using store = await openStore(await loadStorePath(args), {
-    create: false,
-    publish: false,
-  });
-  await handle(store, args, rest[0]);
-}
-
-interface Action {
-  readonly positionals: readonly string[];
-  readonly options: readonly string[];
-  handle(store: Store, args: Arguments, reference: string): Promise<void>;
+  await runAction("keys", actions, args);
 }
 
 /** Limits that a key may be made with. */
@@ -57,9 +25,6 @@ const limitOptions = [
   "requests-per-day",
   "rows-per-day",
 ] as const;
-
-/** Options that not every action takes. */
-const ownOptions = ["role", "expires", ...limitOptions, "grace", "reason"];
 
 const actions: Readonly<Record<string, Action>> = {
   list: {

@@ -1,4 +1,5 @@
 /** Seeded random numbers: the same seed gives the same numbers on every machine. */
+import { mix } from "./hash.ts";
 
 /**
  * The generator xoshiro128**, its state filled from the seed by SplitMix32. Not for secrets.
@@ -83,12 +84,4 @@ export class Random {
 
 function rotateLeft(value: number, bits: number): number {
   return (value << bits) | (value >>> (32 - bits));
-}
-
-/** The finalizer of MurmurHash3, which SplitMix32 uses. */
-function mix(value: number): number {
-  let hash = value;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }

@@ -5,26 +5,10 @@
  * @module
  */
 import { describeError, UsageError } from "./errors.ts";
-import type {
-  ColumnResult,
-  Database,
-  ReadLimits,
-  ReadResult,
-  Row,
-  SqlValue,
-  Step,
-} from "./database_contract.ts";
+import { RemoteDatabase, type RemoteMethod } from "./remote_database.ts";
 
 /** What the thread is asked to do. */
-export type CallMethod =
-  | "open"
-  | "query"
-  | "readColumns"
-  | "queryReadOnly"
-  | "transaction"
-  | "check"
-  | "interruptReads"
-  | "close";
+export type CallMethod = RemoteMethod | "open" | "interruptReads" | "close";
 
 /** A question to the thread. */
 export interface Call {
@@ -99,7 +83,7 @@ export async function openDatabaseThread(path: string): Promise<ThreadDatabase |
 }
 
 /** A database that a thread of this process holds. */
-export class ThreadDatabase implements Database {
+export class ThreadDatabase extends RemoteDatabase {
   readonly #path: string;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
@@ -109,6 +93,7 @@ export class ThreadDatabase implements Database {
   #closing: Promise<void> | undefined;
 
   constructor(path: string) {
+    super();
     this.#path = path;
     this.#worker = new Worker(new URL("./database_worker.ts", import.meta.url), {
       type: "module",
@@ -124,31 +109,11 @@ export class ThreadDatabase implements Database {
 
   /** Opens the file; gives the words that name another process holding it, or `null`. */
   open(): Promise<string | null> {
-    return this.#call("open", [this.#path]) as Promise<string | null>;
-  }
-
-  query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
-    return this.#call("query", [sql, params ?? []]) as Promise<R[]>;
-  }
-
-  readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
-    return this.#call("readColumns", [sql, params ?? []]) as Promise<ColumnResult>;
-  }
-
-  queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult> {
-    return this.#call("queryReadOnly", [sql, limits ?? {}]) as Promise<ReadResult>;
-  }
-
-  async transaction(steps: readonly Step[]): Promise<void> {
-    await this.#call("transaction", [steps]);
-  }
-
-  check(): Promise<string | null> {
-    return this.#call("check", []) as Promise<string | null>;
+    return this.call("open", [this.#path]) as Promise<string | null>;
   }
 
   interruptReads(reason: string): void {
-    this.#call("interruptReads", [reason]).catch(() => {});
+    this.call("interruptReads", [reason]).catch(() => {});
   }
 
   /** Calls `listener` after each commit; gives a function that stops it. */
@@ -158,11 +123,11 @@ export class ThreadDatabase implements Database {
   }
 
   close(): Promise<void> {
-    return this.#closing ??= this.#call("close", []).then(() => {}, () => {})
+    return this.#closing ??= this.call("close", []).then(() => {}, () => {})
       .finally(() => this.#worker.terminate());
   }
 
-  #call(method: CallMethod, args: readonly unknown[]): Promise<unknown> {
+  protected call(method: CallMethod, args: readonly unknown[]): Promise<unknown> {
     if (this.#failure) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       const id = ++this.#calls;

@@ -352,7 +352,7 @@ export class InferenceLog {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#queue.length > 0) await (this.#write = this.#writeBatch(this.#take()));
+    while (this.#queue.length > 0) await (this.#write = this.#writeBatch(takeFirst(this.#queue)));
     // In the same tick as the check of the queue, so that no entry is left behind.
     this.#writing = undefined;
   }
@@ -378,18 +378,6 @@ export class InferenceLog {
     this.#written += entries.length;
   }
 
-  #take(): Entry[] {
-    let count = 0;
-    let rows = 0;
-    while (
-      count < this.#queue.length &&
-      (count === 0 || rows + this.#queue[count].rows <= MAX_BATCH_ROWS)
-    ) {
-      rows += this.#queue[count++].rows;
-    }
-    return this.#queue.splice(0, count);
-  }
-
   #startCommitting(): void {
     if (this.#isUrgent()) this.#wake?.();
     this.#committing ??= Promise.resolve().then(() => this.#commitAll());
@@ -399,7 +387,7 @@ export class InferenceLog {
     while (this.#batches.length > 0) {
       if (this.#commitFailure !== null && this.#isAcknowledgedEarly) await this.#pause(RETRY_MS);
       else if (!this.#isUrgent()) await this.#pause(GATHER_MS);
-      await (this.#transaction = this.#commit(this.#takeBatches()));
+      await (this.#transaction = this.#commit(takeFirst(this.#batches)));
       // The end of the log does not wait for a disk that may stay full for ever.
       if (this.#commitFailure !== null && this.#isClosed) break;
     }
@@ -419,18 +407,6 @@ export class InferenceLog {
 
   #batchRows(): number {
     return this.#batches.reduce((sum, batch) => sum + batch.rows, 0);
-  }
-
-  #takeBatches(): Batch[] {
-    let count = 0;
-    let rows = 0;
-    while (
-      count < this.#batches.length &&
-      (count === 0 || rows + this.#batches[count].rows <= MAX_BATCH_ROWS)
-    ) {
-      rows += this.#batches[count++].rows;
-    }
-    return this.#batches.splice(0, count);
   }
 
   /** Brings batches into the tables. Never rejects: those who wait for an entry hear of its failure. */
@@ -488,6 +464,18 @@ export class InferenceLog {
 }
 
 function ignore(): void {}
+
+/** Takes the first of a queue, as many as one batch or transaction should have rows, at least one. */
+function takeFirst<T extends { readonly rows: number }>(queue: T[]): T[] {
+  let count = 0;
+  let rows = 0;
+  while (
+    count < queue.length && (count === 0 || rows + queue[count].rows <= MAX_BATCH_ROWS)
+  ) {
+    rows += queue[count++].rows;
+  }
+  return queue.splice(0, count);
+}
 
 function toSteps(entries: readonly Entry[]): AppendStep[] {
   const requests = entries.map((entry) => entry.request);

@@ -6,15 +6,8 @@
 import { timingSafeEqual } from "node:crypto";
 import { decodeJson, encodeJson } from "./transport.ts";
 import { describeError, UsageError } from "./errors.ts";
-import type {
-  ColumnResult,
-  Database,
-  ReadLimits,
-  ReadResult,
-  Row,
-  SqlValue,
-  Step,
-} from "./database_contract.ts";
+import type { Database } from "./database_contract.ts";
+import { RemoteDatabase, type RemoteMethod, remoteMethods } from "./remote_database.ts";
 
 /** The owner ended before it heard the call, so that the call can be repeated elsewhere. */
 class OwnerGoneError extends Error {
@@ -56,9 +49,6 @@ export async function publishOwner(
   };
 }
 
-/** What a borrower may ask for. */
-const methods = ["query", "readColumns", "queryReadOnly", "transaction", "check"] as const;
-
 async function answer(request: Request, token: string, database: Database): Promise<Response> {
   const given = new TextEncoder().encode(request.headers.get("authorization") ?? "");
   const wanted = new TextEncoder().encode(`Bearer ${token}`);
@@ -67,10 +57,10 @@ async function answer(request: Request, token: string, database: Database): Prom
   }
   try {
     const call = decodeJson(await request.text()) as {
-      method: typeof methods[number];
+      method: RemoteMethod;
       args: unknown[];
     };
-    if (!methods.includes(call.method)) {
+    if (!remoteMethods.includes(call.method)) {
       return new Response("Not found", { status: 404 });
     }
     const method = database[call.method] as (...args: unknown[]) => Promise<unknown>;
@@ -96,40 +86,21 @@ export async function connectToOwner(path: string): Promise<Database | undefined
   }
 }
 
-class BorrowedDatabase implements Database {
+class BorrowedDatabase extends RemoteDatabase {
   readonly #path: string;
   readonly #owner: Owner;
 
   constructor(path: string, owner: Owner) {
+    super();
     this.#path = path;
     this.#owner = owner;
-  }
-
-  query<R extends Row = Row>(sql: string, params?: readonly SqlValue[]): Promise<R[]> {
-    return this.#call("query", [sql, params ?? []]) as Promise<R[]>;
-  }
-
-  readColumns(sql: string, params?: readonly SqlValue[]): Promise<ColumnResult> {
-    return this.#call("readColumns", [sql, params ?? []]) as Promise<ColumnResult>;
-  }
-
-  queryReadOnly(sql: string, limits?: ReadLimits): Promise<ReadResult> {
-    return this.#call("queryReadOnly", [sql, limits ?? {}]) as Promise<ReadResult>;
-  }
-
-  async transaction(steps: readonly Step[]): Promise<void> {
-    await this.#call("transaction", [steps]);
-  }
-
-  check(): Promise<string | null> {
-    return this.#call("check", []) as Promise<string | null>;
   }
 
   close(): Promise<void> {
     return Promise.resolve();
   }
 
-  async #call(method: string, args: unknown[]): Promise<unknown> {
+  protected async call(method: RemoteMethod, args: readonly unknown[]): Promise<unknown> {
     let response: Response;
     try {
       response = await fetch(this.#owner.url, {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { mix } from "../numeric/hash.ts";
 import type { Store } from "../runtime/store.ts";
 import { HttpError } from "./http_error.ts";
 
@@ -123,13 +124,6 @@ export class RequestIds {
     }
     return wasThere;
   }
-}
-
-/** Spreads the bits of a hash. @see the finalizer of MurmurHash3 */
-function mix(hash: number): number {
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 /** No given id holds a `~`, so this one cannot collide with another. */

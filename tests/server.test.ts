@@ -10,6 +10,7 @@ import { setAlias } from "../runtime/model_registry.ts";
 import { openStore, type Store } from "../runtime/store.ts";
 import { type AppDeps, createApp, type GeophoneApp, serve } from "../server.ts";
 import { registerTestModel, testClasses, testRecord } from "./model_fixture.ts";
+import { startChild } from "./serving/child.ts";
 
 type Body = Record<string, unknown>;
 
@@ -503,38 +504,14 @@ Deno.test("serve() refuses another address without a key and a port that is take
   taken.close();
 });
 
-/** Starts a server in another process and waits for its URL. */
-async function startChild(path: string) {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--config",
-      new URL("../deno.json", import.meta.url).pathname,
-      new URL("./serving/child_server.ts", import.meta.url).pathname,
-      path,
-    ],
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const reader = child.stdout.getReader();
-  let text = "";
-  while (!text.includes("\n")) {
-    const { value, done } = await reader.read();
-    assert(!done, "Expected the server to start");
-    text += new TextDecoder().decode(value);
-  }
-  return { child, url: text.trim(), release: () => reader.cancel() };
-}
-
 Deno.test("serve() answers the requests at hand and writes its log when it gets SIGTERM", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const path = `${dir}/store.duckdb`;
-    const { child, url, release } = await startChild(path);
+    const { url, end } = await startChild(path);
     const pending = Array.from({ length: 40 }, () => fetch(`${url}/predict`, post(one)));
     await pending[0];
-    child.kill("SIGTERM");
+    const ending = end("SIGTERM");
     const results = await Promise.allSettled(pending);
     const ids = [];
     for (const result of results) {
@@ -542,8 +519,7 @@ Deno.test("serve() answers the requests at hand and writes its log when it gets 
       assertEquals(result.value.status, 200);
       ids.push((await result.value.json()).request_id);
     }
-    assertEquals((await child.status).code, 0);
-    await release();
+    assertEquals((await ending).code, 0);
     await using store = await openStore(path, { publish: false });
     const rows = await store.query("select request_id from requests where endpoint = '/predict'");
     const known = new Set(rows.map((row) => row.request_id));
@@ -562,7 +538,7 @@ Deno.test(`serve() keeps every acknowledged request exactly once when it is kill
   const acknowledged: string[] = [];
   try {
     for (let round = 0; round < rounds; round++) {
-      const { child, url, release } = await startChild(path);
+      const { url, end } = await startChild(path);
       const before = acknowledged.length;
       let isDead = false;
       const workers = Array.from({ length: 12 }, async (_, worker) => {
@@ -583,11 +559,9 @@ Deno.test(`serve() keeps every acknowledged request exactly once when it is kill
       });
       while (acknowledged.length < before + 50) await new Promise((r) => setTimeout(r, 5));
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 200));
-      child.kill("SIGKILL");
-      await child.status;
+      await end("SIGKILL");
       isDead = true;
       await Promise.all(workers);
-      await release();
       await using store = await openStore(path, { publish: false });
       const rows = await store.query<{ id: string; requests: number; inferences: number }>(
         `select r.request_id as id, count(distinct r.rowid) as requests, count(i.rowid) as inferences

@@ -1,4 +1,5 @@
 /** Which share of the requests a key belongs to. */
+import { hashBytes, mix } from "../../numeric/hash.ts";
 
 /** Buckets that keys fall into: a hundredth of a percent each. */
 export const BUCKETS = 10_000;
@@ -21,27 +22,6 @@ const encoder = new TextEncoder();
 export function hashToBucket(salt: string, key: string): number {
   // The length keeps ("ab", "c") from ("a", "bc").
   return mix(hashBytes(encoder.encode(`${salt.length}:${salt}${key}`))) % BUCKETS;
-}
-
-/**
- * Gives the 32-bit FNV-1a hash of bytes.
- * @see https://datatracker.ietf.org/doc/html/draft-eastlake-fnv-17.html
- */
-export function hashBytes(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
-  return hash >>> 0;
-}
-
-/**
- * Spreads a 32-bit hash over all its bits: FNV alone leaves keys that differ in their last letter near
- * one another.
- * @see https://github.com/aappleby/smhasher/wiki/MurmurHash3 its finalizer
- */
-export function mix(hash: number): number {
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 /** Gives the number of the arm that a bucket belongs to. */

@@ -1,7 +1,7 @@
 /** Predictions that were made already, by model and exact input. */
 import type { Matrix } from "../../numeric/matrix.ts";
 import type { Prediction } from "../../runtime/onnx_session.ts";
-import { mix } from "./buckets.ts";
+import { mix } from "../../numeric/hash.ts";
 import type { CacheParams } from "./params.ts";
 
 /** How a cache is doing. */

@@ -7,28 +7,10 @@ import {
   type RequestRow,
 } from "../../runtime/inference_log.ts";
 import { openStore, type Step, type Store } from "../../runtime/store.ts";
+import { makeRequestRow } from "../request_row.ts";
 
 function makeRequest(requestId: string, rowCount = 0): RequestRow {
-  return {
-    requestId,
-    clientRequestId: null,
-    traceId: null,
-    requestTime: new Date("2026-01-02T03:04:05.678Z"),
-    method: "POST",
-    endpoint: "/predict",
-    statusCode: 200,
-    model: "rocks",
-    version: 1,
-    alias: "production",
-    requester: null,
-    rowCount,
-    durationMs: 1.5,
-    queueMs: null,
-    modelMs: 0.25,
-    requestBytes: 10,
-    responseBytes: 20,
-    error: null,
-  };
+  return makeRequestRow(requestId, { alias: "production", rowCount, modelMs: 0.25 });
 }
 
 function makeInferences(rows: number): InferenceRows {

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { InferenceLog, type RequestRow } from "../../runtime/inference_log.ts";
+import { InferenceLog } from "../../runtime/inference_log.ts";
 import { Journal } from "../../runtime/journal.ts";
 import type { Frame } from "../../runtime/journal_frames.ts";
 import { recoverJournals } from "../../runtime/journal_recovery.ts";
 import { openStore } from "../../runtime/store.ts";
+import { makeRequestRow } from "../request_row.ts";
 
 async function withFolder(action: (path: string) => Promise<void>): Promise<void> {
   const folder = await Deno.makeTempDir();
@@ -157,36 +158,13 @@ Deno.test("Journal.append() takes back half a frame when the disk is full, and g
     assertEquals((await recover(path)).frames.map(({ payload }) => payload[0]), [1, 3]);
   }));
 
-function request(requestId: string): RequestRow {
-  return {
-    requestId,
-    clientRequestId: null,
-    traceId: null,
-    requestTime: new Date("2026-01-02T03:04:05.678Z"),
-    method: "POST",
-    endpoint: "/predict",
-    statusCode: 200,
-    model: "rocks",
-    version: 1,
-    alias: null,
-    requester: null,
-    rowCount: 0,
-    durationMs: 1.5,
-    queueMs: null,
-    modelMs: null,
-    requestBytes: 10,
-    responseBytes: 20,
-    error: null,
-  };
-}
-
 const COUNT = "select count(*) as n from core.requests";
 
 Deno.test("InferenceLog.record() has the row on disk when it resolves, and readers wait for the tables", () =>
   withFolder(async (path) => {
     await using store = await openStore(path, { publish: false });
     const log = await InferenceLog.open(store);
-    await log.record(request("a"));
+    await log.record(makeRequestRow("a"));
     // A copy of the folder is what a killed process leaves.
     const copy = `${path}.copy`;
     await Deno.mkdir(copy);
@@ -213,8 +191,8 @@ Deno.test("openStore() applies no frame twice when a process ended between the t
     {
       await using store = await openStore(path, { publish: false });
       const log = await InferenceLog.open(store);
-      await log.record(request("a"));
-      await log.record(request("b"));
+      await log.record(makeRequestRow("a"));
+      await log.record(makeRequestRow("b"));
       await log.flush();
       const folder = path.slice(0, path.lastIndexOf("/"));
       for (const name of journalFiles(path)) {
@@ -232,15 +210,15 @@ Deno.test("InferenceLog refuses requests while the disk is full, says so, and ta
   withFolder(async (path) => {
     await using store = await openStore(path, { publish: false });
     const log = await InferenceLog.open(store);
-    await log.record(request("a"));
+    await log.record(makeRequestRow("a"));
     const release = fillDisk(10);
     try {
-      await assertRejects(() => log.record(request("b")), Error, "No space left");
+      await assertRejects(() => log.record(makeRequestRow("b")), Error, "No space left");
       assertStringIncludes(log.stats.lastFailure!.message, "No space left");
     } finally {
       release();
     }
-    await log.record(request("c"));
+    await log.record(makeRequestRow("c"));
     assertEquals(log.stats.lastFailure, null);
     assertEquals(log.stats.queuedRows <= 2, true);
     assertEquals(await store.query("select request_id from core.requests order by 1"), [
@@ -256,7 +234,7 @@ Deno.test("InferenceLog keeps what it acknowledged when the tables take nothing,
       await using store = await openStore(path, { publish: false });
       const log = await InferenceLog.open(store, { maxRows: 4 });
       await store.query("alter table core.requests rename to hidden");
-      for (const id of ["a", "b", "c"]) await log.record(request(id));
+      for (const id of ["a", "b", "c"]) await log.record(makeRequestRow(id));
       await assertRejects(() => log.flush(), Error, "3 rows still wait");
       // A read goes on without them: how else would one find out what is wrong.
       assertEquals(await store.query("select count(*) as n from core.hidden"), [{ n: 0 }]);
@@ -276,9 +254,9 @@ Deno.test("InferenceLog lets callers wait for the tables when it is behind, befo
     const slow = store.query("create table slow as select sum(random()) from range(50_000_000)");
     let isSlow = true;
     void slow.then(() => isSlow = false);
-    for (let i = 0; i < 10; i++) await log.record(request(`r${i}`));
+    for (let i = 0; i < 10; i++) await log.record(makeRequestRow(`r${i}`));
     assert(isSlow, "the first ten do not wait for the tables");
-    await Promise.all(["x", "y"].map((id) => log.record(request(id))));
+    await Promise.all(["x", "y"].map((id) => log.record(makeRequestRow(id))));
     assert(!isSlow, "the others do");
     assertEquals(await store.query(COUNT), [{ n: 12 }]);
     await log.close();

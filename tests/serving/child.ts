@@ -8,8 +8,8 @@ const PATHS = { config: "../../deno.json", server: "./child_server.ts" };
 /** A server in a process of its own. */
 export interface ChildServer {
   readonly url: string;
-  /** Ends it with a signal and waits for its end. */
-  end(signal?: Deno.Signal): Promise<void>;
+  /** Ends it with a signal; gives how it ended. */
+  end(signal?: Deno.Signal): Promise<Deno.CommandStatus>;
 }
 
 /** Starts a server on the store at `path`; with a `version` of the test model of its own. */
@@ -32,8 +32,9 @@ export async function startChild(path: string): Promise<ChildServer> {
     url: text.trim(),
     async end(signal = "SIGKILL") {
       child.kill(signal);
-      await child.status;
+      const status = await child.status;
       await reader.cancel();
+      return status;
     },
   };
 }

@@ -12,6 +12,7 @@ import { openStore } from "../../runtime/store.ts";
 import { createApp } from "../../server.ts";
 import { runCli, withProjectFolder } from "../cli_runner.ts";
 import { registerTestModel } from "../model_fixture.ts";
+import { makeRequestRow } from "../request_row.ts";
 import {
   askOnce,
   assertAllThere,
@@ -228,26 +229,7 @@ Deno.test("the server says 503 while the disk is full, recovers by itself, and h
   }));
 
 function requestRow(requestId: string, text = ""): RequestRow {
-  return {
-    requestId,
-    clientRequestId: null,
-    traceId: null,
-    requestTime: new Date(),
-    method: "POST",
-    endpoint: "/predict",
-    statusCode: 200,
-    model: "rocks",
-    version: 1,
-    alias: null,
-    requester: null,
-    rowCount: 0,
-    durationMs: 1.5,
-    queueMs: null,
-    modelMs: null,
-    requestBytes: 10,
-    responseBytes: 20,
-    error: text,
-  };
+  return makeRequestRow(requestId, { requestTime: new Date(), error: text });
 }
 
 Deno.test("a checkpoint that finds no room ends DuckDB but not the store: it goes on, and nothing is there twice", () =>

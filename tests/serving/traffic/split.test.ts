@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { z } from "zod";
 import { setAlias } from "../../../runtime/model_registry.ts";
-import { divideBuckets, hashBytes, hashToBucket } from "../../../serving/traffic/buckets.ts";
+import { hashBytes } from "../../../numeric/hash.ts";
+import { divideBuckets, hashToBucket } from "../../../serving/traffic/buckets.ts";
 import { TrafficParams } from "../../../serving/traffic/params.ts";
 import { ask, askAll, type Body, get, withTraffic } from "./fixture.ts";
 
