@@ -29,6 +29,6 @@ export {
 } from "./stages/mod.ts";
 export { type Context, defineStage, type Stage } from "./runtime/stage.ts";
 export { definePlugin, type Plugin, Plugins } from "./plugins/plugin.ts";
-export { openStore, type Store } from "./runtime/store.ts";
+export { openStore, type Store } from "./runtime/store/store.ts";
 export { type Matrix, matrix } from "./numeric/matrix.ts";
 export { describeError, UsageError } from "./runtime/errors.ts";

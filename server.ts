@@ -8,17 +8,17 @@ import { Hono } from "hono";
 import { AlertSchedule, type ScheduleDeps } from "./runtime/alerts/scheduler.ts";
 import type { Plugin } from "./plugins/plugin.ts";
 import { ApiKeys, hasApiKeys } from "./runtime/api_keys.ts";
-import { GateParams } from "./runtime/gate_params.ts";
-import { InferenceLog } from "./runtime/inference_log.ts";
+import { GateParams } from "./runtime/registry/gate_params.ts";
+import { InferenceLog } from "./runtime/inference/inference_log.ts";
 import { Logger } from "./runtime/logger.ts";
-import { describeRecovery } from "./runtime/journal_recovery.ts";
+import { describeRecovery } from "./runtime/store/journal_recovery.ts";
 import type { NotificationParams } from "./runtime/notifications/params.ts";
 import { SinkDispatcher } from "./runtime/notifications/sinks.ts";
 import { type Backlog, type ResourceParams, ResourceRecorder } from "./runtime/resources.ts";
-import { RetentionParams } from "./runtime/retention.ts";
-import { RetentionSchedule } from "./runtime/retention_schedule.ts";
-import type { Store } from "./runtime/store.ts";
-import { WebhookDispatcher } from "./runtime/webhook_dispatcher.ts";
+import { RetentionParams } from "./runtime/inference/retention.ts";
+import { RetentionSchedule } from "./runtime/inference/retention_schedule.ts";
+import type { Store } from "./runtime/store/store.ts";
+import { WebhookDispatcher } from "./runtime/webhooks/dispatcher.ts";
 import { Access, API_KEY_VARIABLE, checkHost } from "./serving/access.ts";
 import { DailyUse } from "./serving/daily_use.ts";
 import { Exchanges, type Handler, type RouteOptions } from "./serving/exchange.ts";
@@ -120,7 +120,7 @@ export interface GeophoneApp extends AsyncDisposable {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { openStore } from "./runtime/store.ts";
+ * import { openStore } from "./runtime/store/store.ts";
  * import { createApp } from "./server.ts";
  *
  * await using store = await openStore(":memory:");

@@ -1,8 +1,8 @@
 /** The model of the benchmarks: 10 columns, 3 classes, and little work of its own. */
 import { Graph } from "../numeric/onnx.ts";
-import { registerVersion, setAlias } from "../runtime/model_registry.ts";
-import { type Signature, SIGNATURE_KEY } from "../runtime/signature.ts";
-import type { Store } from "../runtime/store.ts";
+import { registerVersion, setAlias } from "../runtime/registry/model_registry.ts";
+import { type Signature, SIGNATURE_KEY } from "../runtime/registry/signature.ts";
+import type { Store } from "../runtime/store/store.ts";
 
 export const MODEL = "bench";
 export const CLASSES = ["a", "b", "c"];

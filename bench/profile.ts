@@ -8,7 +8,7 @@
 // deno-lint-ignore-file no-console
 import { parseArgs } from "node:util";
 import { Session } from "node:inspector";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { formatTable } from "../runtime/terminal.ts";
 import { createApp } from "../server.ts";
 import { buildModel, columnNames, MODEL, registerModel } from "./model.ts";

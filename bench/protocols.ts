@@ -6,7 +6,7 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "node:util";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { serve } from "../server.ts";
 import { buildModel, columnNames, MODEL, registerModel } from "./model.ts";
 

@@ -10,7 +10,7 @@
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "node:util";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { formatTable } from "../runtime/terminal.ts";
 import { buildModel, columnNames, type ModelKind, registerModel } from "./model.ts";
 

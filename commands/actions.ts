@@ -1,7 +1,7 @@
 /** Commands of several actions, such as `keys list` and `keys create NAME`: what to check, and where to go. */
 import type { Arguments } from "./arguments.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { openStore, type Store } from "../runtime/store.ts";
+import { openStore, type Store } from "../runtime/store/store.ts";
 import { checkName, readNumber } from "./options.ts";
 import { loadStorePath } from "./store_path.ts";
 

@@ -6,11 +6,11 @@ import { judges } from "../judges/mod.ts";
 import { openPlugins, sections } from "../run.ts";
 import { type Config, loadConfig } from "../runtime/config.ts";
 import { describeError } from "../runtime/errors.ts";
-import { describeRecovery, listJournals } from "../runtime/journal_recovery.ts";
-import { currentVersion, loadModel, resolveVersion } from "../runtime/model_registry.ts";
-import { Predictor } from "../runtime/predictor.ts";
-import { openStore } from "../runtime/store.ts";
-import { walPath } from "../runtime/store_file.ts";
+import { describeRecovery, listJournals } from "../runtime/store/journal_recovery.ts";
+import { currentVersion, loadModel, resolveVersion } from "../runtime/registry/model_registry.ts";
+import { Predictor } from "../runtime/predict/predictor.ts";
+import { openStore } from "../runtime/store/store.ts";
+import { walPath } from "../runtime/store/store_file.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
 import { projectOptions } from "./options.ts";
 

@@ -3,7 +3,7 @@ import type { Arguments } from "./arguments.ts";
 import { openPlugins } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { writeConfig } from "../runtime/init.ts";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { formatCount, print } from "../runtime/terminal.ts";
 import { readText } from "./options.ts";
 

@@ -7,9 +7,9 @@ import {
   type LabelTable,
   openLabelFile,
   openLabelQuery,
-} from "../runtime/label_import.ts";
-import { LabelsRefusedError } from "../runtime/labels.ts";
-import { openStore, type Store } from "../runtime/store.ts";
+} from "../runtime/inference/label_import.ts";
+import { LabelsRefusedError } from "../runtime/inference/labels.ts";
+import { openStore, type Store } from "../runtime/store/store.ts";
 import { formatCount, print } from "../runtime/terminal.ts";
 import { readText } from "./options.ts";
 import { loadStorePath } from "./store_path.ts";

@@ -2,8 +2,8 @@
 import type { Arguments } from "./arguments.ts";
 import { loadConfig } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { resolveVersion, rollbackAlias } from "../runtime/model_registry.ts";
-import { openStore } from "../runtime/store.ts";
+import { resolveVersion, rollbackAlias } from "../runtime/registry/model_registry.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
 import { sections } from "../run.ts";
 import { compareVersions, type VersionComparison } from "../serving/traffic/compare.ts";

@@ -1,7 +1,7 @@
 /** `deno task notebook FILE.ipynb [OUT.ipynb]`. */
 import type { Arguments } from "./arguments.ts";
-import { runNotebook } from "../runtime/notebook.ts";
-import { type CellOutput, type Notebook, NotebookError } from "../runtime/notebook_file.ts";
+import { runNotebook } from "../runtime/notebook/mod.ts";
+import { type CellOutput, type Notebook, NotebookError } from "../runtime/notebook/file.ts";
 import { print } from "../runtime/terminal.ts";
 
 /** Runs a notebook; with a second name, writes it there with its outputs, also when a cell fails. */

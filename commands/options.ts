@@ -2,7 +2,11 @@
 import type { Arguments } from "./arguments.ts";
 import type { Kinds, Plugin, Plugins } from "../plugins/plugin.ts";
 import { suggest, UsageError } from "../runtime/errors.ts";
-import { currentVersion, type ModelVersion, resolveVersion } from "../runtime/model_registry.ts";
+import {
+  currentVersion,
+  type ModelVersion,
+  resolveVersion,
+} from "../runtime/registry/model_registry.ts";
 import { deployedAlias, type Project, type ProjectOptions } from "../run.ts";
 
 /** Reads the options that choose a config. */

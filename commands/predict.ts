@@ -1,9 +1,9 @@
 /** `deno task predict IN OUT`. */
 import type { Arguments } from "./arguments.ts";
 import { openProject } from "../run.ts";
-import { loadModel } from "../runtime/model_registry.ts";
-import { predictFile } from "../runtime/predict_file.ts";
-import { Predictor } from "../runtime/predictor.ts";
+import { loadModel } from "../runtime/registry/model_registry.ts";
+import { predictFile } from "../runtime/predict/file.ts";
+import { Predictor } from "../runtime/predict/predictor.ts";
 import { createProgressLine, formatCount, print } from "../runtime/terminal.ts";
 import { chooseVersion, projectOptions } from "./options.ts";
 

@@ -1,7 +1,7 @@
 /** `deno task replay REQUEST_ID`. */
 import type { Arguments } from "./arguments.ts";
-import { replayRequest } from "../runtime/replay.ts";
-import { openStore } from "../runtime/store.ts";
+import { replayRequest } from "../runtime/inference/replay.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { formatCount, print } from "../runtime/terminal.ts";
 import { loadStorePath } from "./store_path.ts";
 

@@ -2,9 +2,9 @@
 import type { Arguments } from "./arguments.ts";
 import { openProject } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { userName } from "../runtime/model_registry.ts";
-import { planRetention, retain, type RetentionParams } from "../runtime/retention.ts";
-import { isRetaining } from "../runtime/retention_schedule.ts";
+import { userName } from "../runtime/registry/model_registry.ts";
+import { planRetention, retain, type RetentionParams } from "../runtime/inference/retention.ts";
+import { isRetaining } from "../runtime/inference/retention_schedule.ts";
 import { formatTable, print } from "../runtime/terminal.ts";
 import { projectOptions } from "./options.ts";
 

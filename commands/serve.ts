@@ -5,7 +5,7 @@ import type { Config } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
 import type { NotificationParams } from "../runtime/notifications/params.ts";
 import type { ResourceParams } from "../runtime/resources.ts";
-import type { RetentionParams } from "../runtime/retention.ts";
+import type { RetentionParams } from "../runtime/inference/retention.ts";
 import { print } from "../runtime/terminal.ts";
 import { serve } from "../server.ts";
 import type { ServingParams } from "../serving/params.ts";

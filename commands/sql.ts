@@ -3,7 +3,7 @@ import type { Arguments } from "./arguments.ts";
 import { loadStorePath } from "./store_path.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { type SqlFormatName, sqlFormatNames, sqlFormats } from "../runtime/sql_formats/mod.ts";
-import { openStore, type ReadResult } from "../runtime/store.ts";
+import { openStore, type ReadResult } from "../runtime/store/store.ts";
 import { formatCount, formatTable, print, printBytes, printError } from "../runtime/terminal.ts";
 import { checkName, readNumber, readText } from "./options.ts";
 

@@ -1,10 +1,10 @@
 /** `deno task webhooks …`. */
 import { UsageError } from "../runtime/errors.ts";
-import { userName } from "../runtime/model_registry.ts";
+import { userName } from "../runtime/registry/model_registry.ts";
 import { deliveryStates } from "../runtime/notifications/outbox.ts";
 import { formatTable, print, printError } from "../runtime/terminal.ts";
-import { WebhookDispatcher } from "../runtime/webhook_dispatcher.ts";
-import { replayDelivery } from "../runtime/webhook_outbox.ts";
+import { WebhookDispatcher } from "../runtime/webhooks/dispatcher.ts";
+import { replayDelivery } from "../runtime/webhooks/outbox.ts";
 import {
   createWebhook,
   deleteWebhook,
@@ -12,7 +12,7 @@ import {
   updateWebhook,
   type WebhookFields,
   webhookStatuses,
-} from "../runtime/webhooks.ts";
+} from "../runtime/webhooks/mod.ts";
 import { type Action, readLimit, runAction } from "./actions.ts";
 import type { Arguments } from "./arguments.ts";
 import { checkName, readText } from "./options.ts";

@@ -7,7 +7,7 @@
 import { z } from "zod";
 import type { ClassProfile, Inference, Plugin, Verdict } from "../plugins/plugin.ts";
 import { describeError } from "../runtime/errors.ts";
-import type { Store } from "../runtime/store.ts";
+import type { Store } from "../runtime/store/store.ts";
 import { type Attributes, failSpan, inSpan } from "../runtime/tracing.ts";
 import { sampledCondition } from "./sampling.ts";
 

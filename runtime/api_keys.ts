@@ -11,8 +11,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { recordSteps } from "./audit.ts";
 import { suggest, UsageError } from "./errors.ts";
-import { userName } from "./model_registry.ts";
-import type { SqlValue, Store } from "./store.ts";
+import { userName } from "./registry/model_registry.ts";
+import type { SqlValue, Store } from "./store/store.ts";
 
 /** Roles, the least first: each may do what those before it may. */
 export const roles = ["viewer", "predictor", "operator", "admin"] as const;
@@ -104,7 +104,7 @@ const SECRET = /^(gp_[0-9a-f]{12})_[0-9a-f]{48}$/;
  * ```ts
  * import { assertEquals, assertMatch } from "@std/assert";
  * import { ApiKeys, createApiKey } from "./api_keys.ts";
- * import { openStore } from "./store.ts";
+ * import { openStore } from "./store/store.ts";
  *
  * await using store = await openStore(":memory:");
  * const { secret } = await createApiKey(store, { name: "ci", role: "predictor" });

@@ -1,5 +1,5 @@
 /** Content-addressed bytes in the store: the name of an artifact is the sha256 of its content. */
-import type { Step, Store } from "./store.ts";
+import type { Step, Store } from "./store/store.ts";
 
 /** Hex sha256 of bytes or text. */
 export async function sha256(content: Uint8Array | string): Promise<string> {

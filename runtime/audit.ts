@@ -8,8 +8,8 @@
  *
  * @module
  */
-import type { SqlValue, Step, Store } from "./store.ts";
-import { type AuditAction, outboxStep } from "./webhook_events.ts";
+import type { SqlValue, Step, Store } from "./store/store.ts";
+import { type AuditAction, outboxStep } from "./webhooks/events.ts";
 
 /** Stands before the first entry; the head of an empty log. */
 export const GENESIS_HASH = "0".repeat(64);
@@ -43,7 +43,7 @@ const NOW = "now() at time zone 'UTC'";
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { recordSteps, verifyAudit } from "./audit.ts";
- * import { openStore } from "./store.ts";
+ * import { openStore } from "./store/store.ts";
  *
  * await using store = await openStore(":memory:");
  * await store.transaction(recordSteps({

@@ -8,7 +8,7 @@ import { backtest } from "../numeric/backtest.ts";
 import { fitSmoothing } from "../numeric/forecast.ts";
 import { predict } from "../numeric/smoothing.ts";
 import { UsageError } from "./errors.ts";
-import type { Store } from "./store.ts";
+import type { Store } from "./store/store.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY = 24;

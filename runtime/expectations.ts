@@ -6,8 +6,8 @@
 import { z } from "zod";
 import type { Finding } from "../plugins/plugin.ts";
 import { UsageError } from "./errors.ts";
-import { quoteIdentifier, quoteLiteral } from "./sql.ts";
-import type { Database } from "./store.ts";
+import { quoteIdentifier, quoteLiteral } from "./store/sql.ts";
+import type { Database } from "./store/store.ts";
 
 /** One expectation, as the config writes it. */
 export const expectationSchema = z.strictObject({

@@ -6,9 +6,9 @@
 import { basename, isAbsolute, join, relative } from "node:path";
 import type { Plugins } from "../plugins/plugin.ts";
 import { suggest, UsageError } from "./errors.ts";
-import { quoteIdentifier } from "./sql.ts";
-import type { Database } from "./store.ts";
-import { type ColumnInfo, describeTable, openRelation } from "./table.ts";
+import { quoteIdentifier } from "./store/sql.ts";
+import type { Database } from "./store/store.ts";
+import { type ColumnInfo, describeTable, openRelation } from "./store/table.ts";
 import { countClasses, explainBadTarget, explainShared, selectClass } from "./target.ts";
 
 /** What the user says about the file. */

@@ -10,8 +10,8 @@ import { dirname } from "node:path";
 import process from "node:process";
 import { z } from "zod";
 import { describeError } from "./errors.ts";
-import type { Store } from "./store.ts";
-import { walPath } from "./store_file.ts";
+import type { Store } from "./store/store.ts";
+import { walPath } from "./store/store_file.ts";
 
 /** Parses section `resources` of a config. */
 export const ResourceParams = z.strictObject({

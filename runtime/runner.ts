@@ -11,9 +11,9 @@ import { sha256 } from "./artifacts.ts";
 import { hashCode } from "./code_hash.ts";
 import { type Config, parseParams } from "./config.ts";
 import { describeError, UsageError } from "./errors.ts";
-import { userName } from "./model_registry.ts";
+import { userName } from "./registry/model_registry.ts";
 import type { Context, Stage } from "./stage.ts";
-import type { Step, Store } from "./store.ts";
+import type { Step, Store } from "./store/store.ts";
 
 // deno-lint-ignore no-explicit-any -- a list holds stages of every type
 export type AnyStage = Stage<any, any, any>;

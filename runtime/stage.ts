@@ -9,7 +9,7 @@
  */
 import type { z } from "zod";
 import type { Finding, Plugins } from "../plugins/plugin.ts";
-import type { Store } from "./store.ts";
+import type { Store } from "./store/store.ts";
 
 /** One step of the pipeline. */
 export interface Stage<In, Out, P = unknown> {

@@ -1,6 +1,6 @@
 /** What makes a column a target for a classifier. */
-import { quoteIdentifier } from "./sql.ts";
-import type { ColumnInfo } from "./table.ts";
+import { quoteIdentifier } from "./store/sql.ts";
+import type { ColumnInfo } from "./store/table.ts";
 
 /** A class with its number of rows. */
 export interface ClassCount {

@@ -1,5 +1,5 @@
 /** What each key has used today, from midnight to midnight of UTC, whatever was restarted since. */
-import type { Store } from "../runtime/store.ts";
+import type { Store } from "../runtime/store/store.ts";
 
 const DAY_MS = 86_400_000;
 

@@ -11,7 +11,7 @@ import {
   type InferenceRows,
   LogFullError,
   type RequestRow,
-} from "../runtime/inference_log.ts";
+} from "../runtime/inference/inference_log.ts";
 import type { Role } from "../runtime/api_keys.ts";
 import type { Access } from "./access.ts";
 import { type Answer, errorAnswer } from "./answers.ts";

@@ -9,8 +9,8 @@ import type { Matrix } from "../numeric/matrix.ts";
 import { type ClassifierTrees, readTrees } from "../numeric/onnx_trees.ts";
 import { TreeExplainer } from "../numeric/tree_shap.ts";
 import { OnnxSession } from "../runtime/onnx_session.ts";
-import { expandRows, type RawRows } from "../runtime/predictor.ts";
-import type { Signature } from "../runtime/signature.ts";
+import { expandRows, type RawRows } from "../runtime/predict/predictor.ts";
+import type { Signature } from "../runtime/registry/signature.ts";
 import { HttpError } from "./http_error.ts";
 
 /** Most contributions of one prediction. */

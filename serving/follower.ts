@@ -1,5 +1,5 @@
 /** Looks at the store again when it may have changed. */
-import type { Store } from "../runtime/store.ts";
+import type { Store } from "../runtime/store/store.ts";
 
 /** How often changes that another process made are looked for. */
 const POLL_MS = 1_000;

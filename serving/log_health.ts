@@ -1,5 +1,5 @@
 /** Says when the inference log cannot write, and when it can again. */
-import type { InferenceLogStats } from "../runtime/inference_log.ts";
+import type { InferenceLogStats } from "../runtime/inference/inference_log.ts";
 import type { Logger } from "../runtime/logger.ts";
 
 /** How often a log that failed is looked at. */

@@ -1,5 +1,5 @@
 /** Metrics of one server: what it counts, and where each number comes from. */
-import type { InferenceLog } from "../runtime/inference_log.ts";
+import type { InferenceLog } from "../runtime/inference/inference_log.ts";
 import { EventLoopLag } from "../runtime/resources.ts";
 import type { Counter, Exemplar, Histogram } from "./metrics/histogram.ts";
 import { inferenceMetrics, type QueuedModel } from "./metrics/inference.ts";

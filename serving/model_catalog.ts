@@ -1,5 +1,5 @@
 /** Every registered model that a server answers for. */
-import type { Store } from "../runtime/store.ts";
+import type { Store } from "../runtime/store/store.ts";
 import { HttpError } from "./http_error.ts";
 import type { QueuedModel } from "./metrics/inference.ts";
 import { type Held, type ModelReference, Models, type ModelsOptions } from "./models.ts";

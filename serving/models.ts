@@ -5,8 +5,8 @@
  * @module
  */
 import { describeError, UsageError } from "../runtime/errors.ts";
-import { resolveVersion } from "../runtime/model_registry.ts";
-import type { Store } from "../runtime/store.ts";
+import { resolveVersion } from "../runtime/registry/model_registry.ts";
+import type { Store } from "../runtime/store/store.ts";
 import { Follower } from "./follower.ts";
 import { HttpError } from "./http_error.ts";
 import type { QueuedModel } from "./metrics/inference.ts";

@@ -1,6 +1,6 @@
 /** The OpenAPI 3.1 document of a server, made from the signature of the model it serves now. */
 import { z } from "zod";
-import type { Signature } from "../runtime/signature.ts";
+import type { Signature } from "../runtime/registry/signature.ts";
 import { errorStatus } from "./http_error.ts";
 import { MAX_CONTRIBUTIONS, MAX_EXPLAINED_ROWS } from "./explain.ts";
 import { dataSchemas, describeBatchFile, describeSqlForms, jobPaths } from "./openapi_data.ts";

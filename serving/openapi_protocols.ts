@@ -1,5 +1,5 @@
 /** The routes of other systems' protocols in the OpenAPI document: their paths, bodies and errors. */
-import type { Signature } from "../runtime/signature.ts";
+import type { Signature } from "../runtime/registry/signature.ts";
 import { inputTensors, outputNames } from "./oip/contract.ts";
 
 type Json = Record<string, unknown>;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { InferenceLog } from "../runtime/inference_log.ts";
+import type { InferenceLog } from "../runtime/inference/inference_log.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkExplainedRows, type Explanation } from "./explain.ts";
 import { HttpError, retrySoon } from "./http_error.ts";

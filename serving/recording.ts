@@ -5,7 +5,7 @@
  * @module
  */
 import { z } from "zod";
-import type { InferenceRows, Payload, RequestRow } from "../runtime/inference_log.ts";
+import type { InferenceRows, Payload, RequestRow } from "../runtime/inference/inference_log.ts";
 import { hashToBucket } from "./traffic/buckets.ts";
 
 const Share = z.number().min(0).max(1);

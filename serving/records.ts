@@ -7,8 +7,8 @@
 import { z } from "zod";
 import { matrix } from "../numeric/matrix.ts";
 import { suggest } from "../runtime/errors.ts";
-import type { RawRows } from "../runtime/predictor.ts";
-import type { Signature } from "../runtime/signature.ts";
+import type { RawRows } from "../runtime/predict/predictor.ts";
+import type { Signature } from "../runtime/registry/signature.ts";
 import { type Detail, HttpError } from "./http_error.ts";
 
 const slice = z.string().min(1).max(200)

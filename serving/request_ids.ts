@@ -4,7 +4,7 @@
  * @module
  */
 import { mix } from "../numeric/hash.ts";
-import type { Store } from "../runtime/store.ts";
+import type { Store } from "../runtime/store/store.ts";
 import { HttpError } from "./http_error.ts";
 
 const ALLOWED = /^[A-Za-z0-9._:-]{1,128}$/;

@@ -1,11 +1,11 @@
 /** One model version that a server holds: its session, its queue, and how its answers are written. */
 import { type Matrix, matrix } from "../numeric/matrix.ts";
-import { readEvidence } from "../runtime/evidence.ts";
-import { checkGolden } from "../runtime/golden.ts";
-import { loadModel, type ModelVersion } from "../runtime/model_registry.ts";
-import { Predictor } from "../runtime/predictor.ts";
-import type { Signature } from "../runtime/signature.ts";
-import type { Store } from "../runtime/store.ts";
+import { readEvidence } from "../runtime/registry/evidence.ts";
+import { checkGolden } from "../runtime/registry/golden.ts";
+import { loadModel, type ModelVersion } from "../runtime/registry/model_registry.ts";
+import { Predictor } from "../runtime/predict/predictor.ts";
+import type { Signature } from "../runtime/registry/signature.ts";
+import type { Store } from "../runtime/store/store.ts";
 import { Batcher, type BatcherOptions, type ModelRun, type TimedPrediction } from "./batcher.ts";
 import { Explainer } from "./explain.ts";
 import { HttpError } from "./http_error.ts";

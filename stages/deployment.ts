@@ -1,8 +1,8 @@
 /** Deployment: the version answers its golden batch, then an alias moves to it atomically. */
 import { z } from "zod";
-import { checkGolden } from "../runtime/golden.ts";
-import { currentVersion, loadModel, setAlias } from "../runtime/model_registry.ts";
-import { Predictor } from "../runtime/predictor.ts";
+import { checkGolden } from "../runtime/registry/golden.ts";
+import { currentVersion, loadModel, setAlias } from "../runtime/registry/model_registry.ts";
+import { Predictor } from "../runtime/predict/predictor.ts";
 import { defineStage } from "../runtime/stage.ts";
 import type { Registered } from "./registry.ts";
 

@@ -11,10 +11,10 @@ import { windowNames, type WindowSpec, windowStatistics } from "../numeric/windo
 import type { Finding } from "../plugins/plugin.ts";
 import { sha256 } from "../runtime/artifacts.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { expandRows } from "../runtime/predictor.ts";
-import type { InputColumn, Signature } from "../runtime/signature.ts";
-import { quoteIdentifier } from "../runtime/sql.ts";
-import { hasTable, nameTable, showTable } from "../runtime/table.ts";
+import { expandRows } from "../runtime/predict/predictor.ts";
+import type { InputColumn, Signature } from "../runtime/registry/signature.ts";
+import { quoteIdentifier } from "../runtime/store/sql.ts";
+import { hasTable, nameTable, showTable } from "../runtime/store/table.ts";
 import { defineStage } from "../runtime/stage.ts";
 import type { Silver } from "./preprocessing.ts";
 import { readSilver, type SilverRows } from "./rows.ts";

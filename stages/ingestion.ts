@@ -7,9 +7,9 @@
 import { z } from "zod";
 import type { Finding } from "../plugins/plugin.ts";
 import { suggest, UsageError } from "../runtime/errors.ts";
-import { quoteIdentifier, quoteLiteral } from "../runtime/sql.ts";
+import { quoteIdentifier, quoteLiteral } from "../runtime/store/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
-import type { Row, Step } from "../runtime/store.ts";
+import type { Row, Step } from "../runtime/store/store.ts";
 import {
   type ColumnInfo,
   describeReadError,
@@ -26,7 +26,7 @@ import {
   type SourceInfo,
   sqlTypes,
   type TableHandle,
-} from "../runtime/table.ts";
+} from "../runtime/store/table.ts";
 import { selectWhole } from "../runtime/target.ts";
 import { findConversion } from "../runtime/units.ts";
 

@@ -10,7 +10,7 @@ import type { Plugin, Plugins, Severity } from "../plugins/plugin.ts";
 import { dispatchAlerts } from "../runtime/alerts/dispatch.ts";
 import { type AlertState, evaluateAlerts, lookAtAlerts } from "../runtime/alerts/engine.ts";
 import { AlertingParams } from "../runtime/alerts/params.ts";
-import { quoteIdentifier } from "../runtime/sql.ts";
+import { quoteIdentifier } from "../runtime/store/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Silver } from "./preprocessing.ts";

@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { suggest, UsageError } from "../runtime/errors.ts";
 import { describeShown, expectationSchema, findFailures } from "../runtime/expectations.ts";
-import { quoteIdentifier, quoteLiteral } from "../runtime/sql.ts";
+import { quoteIdentifier, quoteLiteral } from "../runtime/store/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import {
   type ColumnInfo,
@@ -20,7 +20,7 @@ import {
   selectTime,
   showTable,
   type TableHandle,
-} from "../runtime/table.ts";
+} from "../runtime/store/table.ts";
 import {
   type ClassCount,
   countClasses,

@@ -1,8 +1,8 @@
 /** The model registry: this model with this report becomes a version that is never reused. */
 import { z } from "zod";
 import { readArtifact } from "../runtime/artifacts.ts";
-import { type ModelVersion, registerVersion } from "../runtime/model_registry.ts";
-import type { RecordedData, RecordedReport } from "../runtime/recorded_report.ts";
+import { type ModelVersion, registerVersion } from "../runtime/registry/model_registry.ts";
+import type { RecordedData, RecordedReport } from "../runtime/registry/recorded_report.ts";
 import { defineStage } from "../runtime/stage.ts";
 import type { Report } from "./evaluation.ts";
 import type { TrainedModel } from "./training.ts";

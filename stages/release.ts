@@ -1,8 +1,8 @@
 /** Release: says with reasons whether a version may be promoted, and moves `production` only then. */
-import type { GateCheck } from "../runtime/gates.ts";
-import { GateParams } from "../runtime/gate_params.ts";
-import { currentVersion, resolveVersion, userName } from "../runtime/model_registry.ts";
-import { decidePromotion, recordPromotion } from "../runtime/promotion.ts";
+import type { GateCheck } from "../runtime/registry/gates.ts";
+import { GateParams } from "../runtime/registry/gate_params.ts";
+import { currentVersion, resolveVersion, userName } from "../runtime/registry/model_registry.ts";
+import { decidePromotion, recordPromotion } from "../runtime/registry/promotion.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { MonitoringState } from "./monitoring.ts";
 import type { Registered } from "./registry.ts";

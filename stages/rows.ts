@@ -6,8 +6,8 @@
 import { type Matrix, matrix, takeRows } from "../numeric/matrix.ts";
 import { trainRows, uniteFolds } from "../numeric/split.ts";
 import type { LabelledRows } from "../runtime/fit.ts";
-import { quoteIdentifier } from "../runtime/sql.ts";
-import type { Store } from "../runtime/store.ts";
+import { quoteIdentifier } from "../runtime/store/sql.ts";
+import type { Store } from "../runtime/store/store.ts";
 import type { Gold } from "./features.ts";
 
 /** Raw rows of a silver table, in the table's order. */

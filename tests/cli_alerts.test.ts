@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { alertTemplate, testTemplate } from "../commands/alerts/template.ts";
 import { parseAlert } from "../plugins/alerts/load.ts";
 import { testAlert } from "../runtime/alerts/unit_tests.ts";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { cliArgs, ROOT, runCli, withProjectFolder } from "./cli_runner.ts";
 import { registerTestModel } from "./model_fixture.ts";
 

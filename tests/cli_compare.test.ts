@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { runCli, withProjectFolder } from "./cli_runner.ts";
 import { registerTestModel } from "./model_fixture.ts";
 

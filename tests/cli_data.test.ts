@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
 import { join } from "node:path";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { createApp } from "../server.ts";
 import { ROOT, runCli, withProjectFolder } from "./cli_runner.ts";
 import { registerTestModel, testRecord } from "./model_fixture.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { runCli, withProjectFolder } from "./cli_runner.ts";
 
 Deno.test("deno task forecast prints and writes the hours to come, and refuses what it cannot", () =>

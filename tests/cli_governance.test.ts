@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
 import { createApiKey } from "../runtime/api_keys.ts";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { createModel } from "../runtime/tracking/registry.ts";
 import { type CliResult, ROOT, runCli, withProjectFolder } from "./cli_runner.ts";
 import { assertSigned, startReceiver } from "./webhook_receiver.ts";

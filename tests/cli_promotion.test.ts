@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { cliArgs, type CliResult, makeFlowers, withProjectFolder } from "./cli_runner.ts";
 import { flipArtifact } from "./tampering.ts";
 

@@ -26,7 +26,7 @@ import type {
   Plugin,
   Verdict,
 } from "../plugins/plugin.ts";
-import { openStore, type Store } from "../runtime/store.ts";
+import { openStore, type Store } from "../runtime/store/store.ts";
 
 /** Outputs of a model's ONNX graph. */
 export interface OnnxPrediction {

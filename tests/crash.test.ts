@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { Random } from "../numeric/random.ts";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { cliArgs, makeFlowers, runCli, withProjectFolder } from "./cli_runner.ts";
 
 /** Rounds of killing; set GEOPHONE_CRASH_ROUNDS for more. */

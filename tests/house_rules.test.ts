@@ -7,16 +7,16 @@ function lint(file: string, source: string): string[] {
 }
 
 Deno.test("layering reports an import that points up", () => {
-  const [message] = lint("plugins/drift/x.ts", 'import "../../runtime/store.ts";');
-  assertStringIncludes(message, "plugins/drift/x.ts must not import runtime/store.ts");
+  const [message] = lint("plugins/drift/x.ts", 'import "../../runtime/store/store.ts";');
+  assertStringIncludes(message, "plugins/drift/x.ts must not import runtime/store/store.ts");
   assertEquals(lint("runtime/x.ts", 'import "../plugins/mod.ts";').length, 1);
   assertEquals(lint("stages/x.ts", 'export * from "../serving/params.ts";').length, 1);
-  assertEquals(lint("numeric/x.ts", 'await import("../runtime/store.ts");').length, 1);
+  assertEquals(lint("numeric/x.ts", 'await import("../runtime/store/store.ts");').length, 1);
   assertEquals(lint("server.ts", 'import "./tests/contract.ts";').length, 1);
 });
 
 Deno.test("layering is silent on imports that point down", () => {
-  assertEquals(lint("stages/x.ts", 'import "../runtime/store.ts"; import "zod";'), []);
+  assertEquals(lint("stages/x.ts", 'import "../runtime/store/store.ts"; import "zod";'), []);
   assertEquals(lint("runtime/x.ts", 'import type { A } from "../plugins/plugin.ts";'), []);
   assertEquals(lint("cli.ts", 'import "./server.ts";'), []);
 });

@@ -1,9 +1,13 @@
 /** Small real ONNX models that the tests register and serve. */
 import { Graph } from "../numeric/onnx.ts";
 import { windowNames, type WindowSpec } from "../numeric/windows.ts";
-import { type ModelVersion, registerVersion, setAlias } from "../runtime/model_registry.ts";
-import { type Signature, SIGNATURE_KEY } from "../runtime/signature.ts";
-import type { Store } from "../runtime/store.ts";
+import {
+  type ModelVersion,
+  registerVersion,
+  setAlias,
+} from "../runtime/registry/model_registry.ts";
+import { type Signature, SIGNATURE_KEY } from "../runtime/registry/signature.ts";
+import type { Store } from "../runtime/store/store.ts";
 
 /** What a test model is like. */
 export interface TestModelOptions {

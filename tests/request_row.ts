@@ -1,5 +1,5 @@
 /** A row of the request log, for tests that need one. */
-import type { RequestRow } from "../runtime/inference_log.ts";
+import type { RequestRow } from "../runtime/inference/inference_log.ts";
 
 /** Gives the row of an answered prediction; `others` are what is different about it. */
 export function makeRequestRow(requestId: string, others: Partial<RequestRow> = {}): RequestRow {

@@ -6,8 +6,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { UsageError } from "../runtime/errors.ts";
-import { setAlias } from "../runtime/model_registry.ts";
-import { openStore, type Store } from "../runtime/store.ts";
+import { setAlias } from "../runtime/registry/model_registry.ts";
+import { openStore, type Store } from "../runtime/store/store.ts";
 import { type AppDeps, createApp, type GeophoneApp, serve } from "../server.ts";
 import { registerTestModel, testClasses, testRecord } from "./model_fixture.ts";
 import { startChild } from "./serving/child.ts";

@@ -2,7 +2,7 @@
 import type { Finding, Plugin } from "../plugins/plugin.ts";
 import { Plugins } from "../plugins/plugin.ts";
 import type { Context } from "../runtime/stage.ts";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 
 /** A context that remembers what a stage logged and reported. */
 export interface TestContext extends Context, AsyncDisposable {

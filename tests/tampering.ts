@@ -1,6 +1,6 @@
 /** Ways to change what was registered, byte by byte, as somebody with the file in hand could. */
-import type { ModelVersion } from "../runtime/model_registry.ts";
-import type { Store } from "../runtime/store.ts";
+import type { ModelVersion } from "../runtime/registry/model_registry.ts";
+import type { Store } from "../runtime/store/store.ts";
 
 /** Flips one bit in the middle of an artifact. */
 export async function flipArtifact(store: Store, address: string): Promise<void> {

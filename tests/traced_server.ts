@@ -4,7 +4,7 @@
  */
 import { judgeSample, JudgingParams } from "../judges/judging.ts";
 import { definePlugin } from "../plugins/plugin.ts";
-import { openStore } from "../runtime/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { serve } from "../server.ts";
 import { registerTestModel } from "./model_fixture.ts";
 

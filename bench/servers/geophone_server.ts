@@ -1,5 +1,5 @@
 /** Our server as `deno task serve` runs it, over a store that bench/serving.ts has made. */
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 
 const [port, path, durability] = Deno.args;

@@ -2,7 +2,7 @@
 import type { Project } from "../../run.ts";
 import { formatMatcher, type Matcher, parseMatcher } from "../../runtime/alerts/matchers.ts";
 import { addMark, endMark, type MarkKind } from "../../runtime/alerts/silences.ts";
-import { userName } from "../../runtime/model_registry.ts";
+import { userName } from "../../runtime/registry/model_registry.ts";
 import { formatTable, print } from "../../runtime/terminal.ts";
 import type { Arguments } from "../arguments.ts";
 import { choosePlugins, readText } from "../options.ts";

@@ -1,9 +1,9 @@
 /** What the actions of `deno task models` share. */
 import type { Arguments } from "../arguments.ts";
 import type { Config } from "../../runtime/config.ts";
-import type { GateParams } from "../../runtime/gate_params.ts";
-import type { PromotionOutcome } from "../../runtime/promotion.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { GateParams } from "../../runtime/registry/gate_params.ts";
+import type { PromotionOutcome } from "../../runtime/registry/promotion.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { formatTable, print } from "../../runtime/terminal.ts";
 
 /** What an action gets. */

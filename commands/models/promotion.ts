@@ -1,12 +1,12 @@
 /** Actions of `deno task models` that decide: gates, approvals, cards, and the way to other environments. */
-import { decideOn } from "../../runtime/approvals.ts";
+import { decideOn } from "../../runtime/registry/approvals.ts";
 import { environments, loadConfig } from "../../runtime/config.ts";
-import { pushVersion } from "../../runtime/environments.ts";
+import { pushVersion } from "../../runtime/registry/environments.ts";
 import { UsageError } from "../../runtime/errors.ts";
-import { makeModelCard } from "../../runtime/model_card.ts";
-import { resolveVersion, userName, versionAt } from "../../runtime/model_registry.ts";
-import { promote } from "../../runtime/promotion.ts";
-import { openStore } from "../../runtime/store.ts";
+import { makeModelCard } from "../../runtime/registry/model_card.ts";
+import { resolveVersion, userName, versionAt } from "../../runtime/registry/model_registry.ts";
+import { promote } from "../../runtime/registry/promotion.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { print } from "../../runtime/terminal.ts";
 import { sections } from "../../run.ts";
 import { checkName, projectOptions, readText } from "../options.ts";

@@ -9,8 +9,8 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
-import { quoteIdentifier, quoteLiteral } from "../sql.ts";
-import type { Database, ReadLimits, ReadResult } from "../store.ts";
+import { quoteIdentifier, quoteLiteral } from "../store/sql.ts";
+import type { Database, ReadLimits, ReadResult } from "../store/store.ts";
 
 /** Column that says when a row of a view came to be. */
 const TIMES: Readonly<Record<string, string>> = {

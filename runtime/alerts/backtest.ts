@@ -6,7 +6,7 @@
  */
 import type { Plugin } from "../../plugins/plugin.ts";
 import { UsageError } from "../errors.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import { AsOf } from "./as_of.ts";
 import { nextTick } from "./cron.ts";
 import { clocksOf, TIMEOUT_MS } from "./engine.ts";

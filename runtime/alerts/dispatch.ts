@@ -5,7 +5,7 @@
  * @module
  */
 import type { AlertEvent, Plugin } from "../../plugins/plugin.ts";
-import type { Step, Store } from "../store.ts";
+import type { Step, Store } from "../store/store.ts";
 import { type ActiveEvent, listActive } from "./active.ts";
 import { flush, type GroupMemory } from "./grouping.ts";
 import { withLease } from "./lease.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import type { Finding, Plugin, Severity } from "../../plugins/plugin.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import { withLease } from "./lease.ts";
 import { readMemories, rememberSteps, type Target } from "./memory.ts";
 import { observe } from "./observe.ts";

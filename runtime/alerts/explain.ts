@@ -4,7 +4,7 @@
  * @module
  */
 import type { Plugin } from "../../plugins/plugin.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import { AsOf } from "./as_of.ts";
 import { nextTick } from "./cron.ts";
 import { TIMEOUT_MS } from "./engine.ts";

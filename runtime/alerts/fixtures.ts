@@ -6,8 +6,8 @@
 import { parseDuration } from "../../numeric/durations.ts";
 import { suggest } from "../../numeric/suggest.ts";
 import { UsageError } from "../errors.ts";
-import { quoteIdentifier, quoteLiteral } from "../sql.ts";
-import type { Store } from "../store.ts";
+import { quoteIdentifier, quoteLiteral } from "../store/sql.ts";
+import type { Store } from "../store/store.ts";
 import type { Rows } from "./as_of.ts";
 
 /** Cells by column; `repeat` is how many rows there are of it. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Database, Step } from "../store.ts";
+import type { Database, Step } from "../store/store.ts";
 
 /** What a lease is for, and how long it lasts. */
 export interface LeaseOptions {

@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import type { Plugin } from "../../plugins/plugin.ts";
-import type { Database, Step } from "../store.ts";
+import type { Database, Step } from "../store/store.ts";
 import type { AlertMemory, Transition } from "./state.ts";
 
 /** Whose rows an alert looks at. */

@@ -5,8 +5,8 @@
  */
 import type { Alert, Finding, Plugin, Threshold, ThresholdColumn } from "../../plugins/plugin.ts";
 import { describeError } from "../errors.ts";
-import { quoteIdentifier } from "../sql.ts";
-import type { Database, ReadLimits } from "../store.ts";
+import { quoteIdentifier } from "../store/sql.ts";
+import type { Database, ReadLimits } from "../store/store.ts";
 import type { Labels, Observation, SeenSeries } from "./state.ts";
 import { holds, ROWS, THRESHOLD, VALUE } from "./threshold.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import { type Episode, toEpisodes } from "./backtest.ts";
 import { matches, parseMatcher } from "./matchers.ts";
 import type { AlertState, Transition } from "./state.ts";

@@ -9,7 +9,7 @@
  */
 import type { Plugin } from "../../plugins/plugin.ts";
 import { describeError } from "../errors.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import { nextTick } from "./cron.ts";
 import { dispatchAlerts, type DispatchOptions } from "./dispatch.ts";
 import { type AlertOutcome, evaluateInTurn } from "./engine.ts";

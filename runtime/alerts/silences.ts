@@ -6,7 +6,7 @@
  */
 import { UsageError } from "../errors.ts";
 import { suggest } from "../../numeric/suggest.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import { formatMatcher, type Matcher, matches, parseMatcher } from "./matchers.ts";
 import type { Labels } from "./state.ts";
 

@@ -20,7 +20,7 @@ import { parseDuration } from "../../numeric/durations.ts";
 import type { Finding, Plugin } from "../../plugins/plugin.ts";
 import { parseParams } from "../config.ts";
 import { describeError, UsageError } from "../errors.ts";
-import { openStore } from "../store.ts";
+import { openStore } from "../store/store.ts";
 import { AsOf } from "./as_of.ts";
 import { clocksOf, TIMEOUT_MS } from "./engine.ts";
 import { buildRows } from "./fixtures.ts";

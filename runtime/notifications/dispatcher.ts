@@ -9,7 +9,7 @@
  * @module
  */
 import { describeError } from "../errors.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../store/store.ts";
 import {
   type AttemptResult,
   claimDue,

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Row, Step, Store } from "../store.ts";
+import type { Row, Step, Store } from "../store/store.ts";
 
 /** Where an outbox is. */
 export interface Outbox {

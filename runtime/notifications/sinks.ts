@@ -9,7 +9,7 @@
 import { type AlertEvent, DeliveryError, type Plugin } from "../../plugins/plugin.ts";
 import { recordSteps } from "../audit.ts";
 import { describeError, UsageError } from "../errors.ts";
-import type { Step, Store } from "../store.ts";
+import type { Step, Store } from "../store/store.ts";
 import { makeAttempt, parseRetryAfter } from "./attempt.ts";
 import {
   type DispatchOptions,
@@ -37,7 +37,7 @@ export const sinkOutbox: Outbox = {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { openStore } from "../store.ts";
+ * import { openStore } from "../store/store.ts";
  * import { notificationSteps } from "./sinks.ts";
  *
  * await using store = await openStore(":memory:");

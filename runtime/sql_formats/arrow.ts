@@ -20,7 +20,7 @@ import {
   Uint64,
   Utf8,
 } from "apache-arrow";
-import type { ReadResult } from "../database_contract.ts";
+import type { ReadResult } from "../store/database_contract.ts";
 import { writeJsonValue } from "./json.ts";
 import { type ColumnKind, findKinds } from "./types.ts";
 

@@ -1,5 +1,5 @@
 /** Rows as CSV. */
-import type { ReadResult } from "../database_contract.ts";
+import type { ReadResult } from "../store/database_contract.ts";
 import { writeJsonValue } from "./json.ts";
 
 /**

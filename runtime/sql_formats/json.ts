@@ -1,5 +1,5 @@
 /** Rows as JSON: an array of objects, or one object per line. */
-import type { ReadResult } from "../database_contract.ts";
+import type { ReadResult } from "../store/database_contract.ts";
 
 /** Gives a value as JSON text: bytes as base64, what is no number as null. */
 export function writeJsonValue(value: unknown): string {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ReadResult } from "../database_contract.ts";
+import type { ReadResult } from "../store/database_contract.ts";
 import { writeCsv } from "./csv.ts";
 import { writeJson, writeNdjson } from "./json.ts";
 

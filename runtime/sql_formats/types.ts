@@ -1,5 +1,5 @@
 /** Types of a result's columns, as typed forms need them. */
-import type { ReadResult } from "../database_contract.ts";
+import type { ReadResult } from "../store/database_contract.ts";
 
 /** What the values of a column are. Everything that is none of the others is `text`. */
 export type ColumnKind =

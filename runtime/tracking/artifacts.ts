@@ -6,8 +6,8 @@
  * @module
  */
 import { artifactStep, readArtifact } from "../artifacts.ts";
-import { type Signature, SIGNATURE_KEY } from "../signature.ts";
-import type { Store } from "../store.ts";
+import { type Signature, SIGNATURE_KEY } from "../registry/signature.ts";
+import type { Store } from "../store/store.ts";
 import { commit, invalid, missing } from "./error.ts";
 
 /** A file or folder below a path. */

@@ -1,5 +1,5 @@
 /** How tracking refuses: with a code that the MLflow protocol knows. */
-import type { Step, Store } from "../store.ts";
+import type { Step, Store } from "../store/store.ts";
 
 /** Why tracking refuses something. */
 export type TrackingCode =

@@ -1,5 +1,5 @@
 /** Logged models: what a run made, before it is a version of a registered model. */
-import type { Row, Store } from "../store.ts";
+import type { Row, Store } from "../store/store.ts";
 import { type By, getExperiment, type MetricPoint, toPoint } from "./runs.ts";
 import { commit, invalid, missing } from "./error.ts";
 import { checkCount, checkKey, checkLength, limits } from "./limits.ts";

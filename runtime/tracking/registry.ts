@@ -11,11 +11,11 @@
  */
 import { artifactStep, readArtifact } from "../artifacts.ts";
 import { oneRow, recordSteps } from "../audit.ts";
-import { readEvidence, writeEvidence } from "../evidence.ts";
-import { resolveVersion } from "../model_registry.ts";
-import { aliasSteps, recordVersion, removeAliasSteps } from "../registry_steps.ts";
-import { readSignature, type Signature } from "../signature.ts";
-import type { Row, Step, Store } from "../store.ts";
+import { readEvidence, writeEvidence } from "../registry/evidence.ts";
+import { resolveVersion } from "../registry/model_registry.ts";
+import { aliasSteps, recordVersion, removeAliasSteps } from "../registry/registry_steps.ts";
+import { readSignature, type Signature } from "../registry/signature.ts";
+import type { Row, Step, Store } from "../store/store.ts";
 import { type By, getRun } from "./runs.ts";
 import { findFiles, pathOfUri } from "./artifacts.ts";
 import { commit, invalid, missing, refuseIf, taken } from "./error.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Row, Step, Store } from "../store.ts";
+import type { Row, Step, Store } from "../store/store.ts";
 import { commit, invalid, missing, refusalSql, refuseIf, taken } from "./error.ts";
 import { checkCount, checkKey, checkLength, limits } from "./limits.ts";
 import { checkTag, deleteTagStep, type Pair, pairRows, readTags, setTagSteps } from "./tags.ts";

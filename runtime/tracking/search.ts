@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Row, SqlValue, Store } from "../store.ts";
+import type { Row, SqlValue, Store } from "../store/store.ts";
 import { invalid } from "./error.ts";
 
 /** What a search may ask of one kind of thing. */

@@ -1,5 +1,5 @@
 /** Tags of experiments, runs, models, versions and logged models: one append-only log. */
-import type { Step, Store } from "../store.ts";
+import type { Step, Store } from "../store/store.ts";
 import { missing } from "./error.ts";
 import { checkKey, checkLength, limits } from "./limits.ts";
 

@@ -6,13 +6,13 @@
  */
 import { matrix } from "../../numeric/matrix.ts";
 import { describeError, UsageError } from "../../runtime/errors.ts";
-import type { InferenceLog } from "../../runtime/inference_log.ts";
+import type { InferenceLog } from "../../runtime/inference/inference_log.ts";
 import type { Prediction } from "../../runtime/onnx_session.ts";
 import {
   type FileChunk,
   predictFile,
   type PredictFileSummary,
-} from "../../runtime/predict_file.ts";
+} from "../../runtime/predict/file.ts";
 import type { Answer } from "../answers.ts";
 import type { Exchange, Exchanges } from "../exchange.ts";
 import type { Held } from "../models.ts";

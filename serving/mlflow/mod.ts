@@ -7,8 +7,8 @@
  */
 import type { Hono } from "hono";
 import type { Role } from "../../runtime/api_keys.ts";
-import { userName } from "../../runtime/model_registry.ts";
-import type { Store } from "../../runtime/store.ts";
+import { userName } from "../../runtime/registry/model_registry.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { type TrackingCode, TrackingError } from "../../runtime/tracking/error.ts";
 import type { Access } from "../access.ts";
 import type { Answer } from "../answers.ts";

@@ -1,7 +1,7 @@
 /** What a route of the MLflow protocol is: a line of a table. */
 import type { z } from "zod";
 import type { Role } from "../../runtime/api_keys.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import type { Exchange, Reply } from "../exchange.ts";
 import { readFields } from "./wire.ts";
 

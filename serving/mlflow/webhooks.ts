@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import { UsageError } from "../../runtime/errors.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { invalid, missing } from "../../runtime/tracking/error.ts";
-import { mlflowEvents, splitEvent } from "../../runtime/webhook_events.ts";
+import { mlflowEvents, splitEvent } from "../../runtime/webhooks/events.ts";
 import {
   createWebhook,
   deleteWebhook,
@@ -15,7 +15,7 @@ import {
   updateWebhook,
   type Webhook,
   webhookStatuses,
-} from "../../runtime/webhooks.ts";
+} from "../../runtime/webhooks/mod.ts";
 import { type MlflowRoute, route } from "./route.ts";
 import { list, page, text } from "./wire.ts";
 

@@ -15,7 +15,7 @@
  *
  * @module
  */
-import type { Signature } from "../../runtime/signature.ts";
+import type { Signature } from "../../runtime/registry/signature.ts";
 
 /** One tensor in a model's metadata. */
 export interface TensorMetadata {

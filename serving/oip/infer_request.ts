@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { matrix } from "../../numeric/matrix.ts";
 import { suggest } from "../../runtime/errors.ts";
-import type { Signature } from "../../runtime/signature.ts";
+import type { Signature } from "../../runtime/registry/signature.ts";
 import { HttpError } from "../http_error.ts";
 import { parseJson } from "../json.ts";
 import { bodyOptions, type RecordLayout, type Records } from "../records.ts";

@@ -1,6 +1,6 @@
 /** The model repository of the protocol: which versions there are, and those in memory. */
 import { z } from "zod";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";

@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { hasRole } from "../../runtime/api_keys.ts";
 import { UsageError } from "../../runtime/errors.ts";
-import type { InferenceLog } from "../../runtime/inference_log.ts";
-import { findFormat } from "../../runtime/predict_output.ts";
+import type { InferenceLog } from "../../runtime/inference/inference_log.ts";
+import { findFormat } from "../../runtime/predict/output.ts";
 import type { Access } from "../access.ts";
 import { jsonAnswer } from "../answers.ts";
 import { findJobPaths } from "../batch/directory.ts";

@@ -1,6 +1,6 @@
 /** What a server says of itself and of its models. */
-import type { InferenceLog } from "../../runtime/inference_log.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { InferenceLog } from "../../runtime/inference/inference_log.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { chooseMediaType } from "../accept.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { Handler } from "../exchange.ts";

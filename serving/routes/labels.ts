@@ -1,8 +1,8 @@
 /** `POST /labels`: the truth about earlier predictions, when it is known. */
 import { z } from "zod";
 import { UsageError } from "../../runtime/errors.ts";
-import { LabelsRefusedError, recordLabels } from "../../runtime/labels.ts";
-import type { Store } from "../../runtime/store.ts";
+import { LabelsRefusedError, recordLabels } from "../../runtime/inference/labels.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";

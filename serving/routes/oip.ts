@@ -6,7 +6,7 @@
  * @module
  */
 import type { Role } from "../../runtime/api_keys.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import { encodeReply, readDecoded } from "../compression.ts";
 import type { AddRoute, Handler } from "../exchange.ts";

@@ -8,15 +8,19 @@ import {
   listApprovals,
   readRegistrar,
   roleOf,
-} from "../../runtime/approvals.ts";
-import { listOrigins } from "../../runtime/environments.ts";
+} from "../../runtime/registry/approvals.ts";
+import { listOrigins } from "../../runtime/registry/environments.ts";
 import { describeError, suggest, UsageError } from "../../runtime/errors.ts";
-import { EvidenceError, readEvidence } from "../../runtime/evidence.ts";
-import type { GateParams } from "../../runtime/gate_params.ts";
-import { makeModelCard } from "../../runtime/model_card.ts";
-import { type ModelVersion, resolveVersion, userName } from "../../runtime/model_registry.ts";
-import { listPromotions, promote } from "../../runtime/promotion.ts";
-import type { Store } from "../../runtime/store.ts";
+import { EvidenceError, readEvidence } from "../../runtime/registry/evidence.ts";
+import type { GateParams } from "../../runtime/registry/gate_params.ts";
+import { makeModelCard } from "../../runtime/registry/model_card.ts";
+import {
+  type ModelVersion,
+  resolveVersion,
+  userName,
+} from "../../runtime/registry/model_registry.ts";
+import { listPromotions, promote } from "../../runtime/registry/promotion.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { AddRoute, Exchange, Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { suggest, UsageError } from "../../runtime/errors.ts";
 import { type SqlFormatName, sqlFormatNames, sqlFormats } from "../../runtime/sql_formats/mod.ts";
-import type { ReadResult, Store } from "../../runtime/store.ts";
+import type { ReadResult, Store } from "../../runtime/store/store.ts";
 import { chooseMediaType } from "../accept.ts";
 import type { Access } from "../access.ts";
 import { encodeReply } from "../compression.ts";

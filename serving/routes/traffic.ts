@@ -1,7 +1,7 @@
 /** How requests are divided among versions, and what is known of two versions. */
 import { z } from "zod";
 import { suggest, UsageError } from "../../runtime/errors.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { AddRoute, Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";

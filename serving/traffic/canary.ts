@@ -5,7 +5,7 @@
  * @module
  */
 import { describeError, UsageError } from "../../runtime/errors.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { Follower } from "../follower.ts";
 import type { Models } from "../models.ts";
 import { type CanaryVerdict, judgeCanary } from "./canary_verdict.ts";

@@ -1,5 +1,5 @@
 /** Counts the requests that a canary is judged by. */
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import type { ArmWindow, CanaryWindow } from "./canary_verdict.ts";
 
 /** Whose requests, and since when. */

@@ -5,8 +5,8 @@ import {
   type SequentialOptions,
 } from "../../numeric/rates.ts";
 import { PairedTest, type SequentialOutcome, UnpairedTest } from "../../numeric/sequential.ts";
-import { resolveVersion } from "../../runtime/model_registry.ts";
-import type { Store } from "../../runtime/store.ts";
+import { resolveVersion } from "../../runtime/registry/model_registry.ts";
+import type { Store } from "../../runtime/store/store.ts";
 
 /** Which versions, by alias or number. */
 export interface CompareOptions {

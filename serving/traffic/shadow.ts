@@ -5,7 +5,7 @@
  * @module
  */
 import { describeError } from "../../runtime/errors.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import type { Held, ModelReference } from "../models.ts";
 import type { Records } from "../records.ts";
 import type { ServedModel, ServedPrediction } from "../served_model.ts";

@@ -1,6 +1,6 @@
 /** What a shadow version said of a request, beside what was answered. */
 import { UsageError } from "../../runtime/errors.ts";
-import type { Step } from "../../runtime/store.ts";
+import type { Step } from "../../runtime/store/store.ts";
 import type { RecordLayout, Records } from "../records.ts";
 import type { ServedModel, ServedPrediction } from "../served_model.ts";
 import type { Mirrored } from "./shadow.ts";

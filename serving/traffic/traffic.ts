@@ -5,7 +5,7 @@
  * @module
  */
 import { describeError } from "../../runtime/errors.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Held, ModelReference, Models } from "../models.ts";
 import type { Records } from "../records.ts";

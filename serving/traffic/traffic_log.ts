@@ -1,5 +1,5 @@
 /** What became of canaries, as rows: a restart goes on from there. */
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 
 /** What can become of a canary. */
 export type TrafficEventKind = "started" | "advanced" | "rolled back" | "promoted";

@@ -2,9 +2,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
 import { verifyAudit } from "../../runtime/audit.ts";
-import { registerVersion, setAlias } from "../../runtime/model_registry.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
-import { createWebhook } from "../../runtime/webhooks.ts";
+import { registerVersion, setAlias } from "../../runtime/registry/model_registry.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
+import { createWebhook } from "../../runtime/webhooks/mod.ts";
 import { serve } from "../../server.ts";
 import { buildTestModel, testRecord } from "../model_fixture.ts";
 import "../webhook_receiver.ts";

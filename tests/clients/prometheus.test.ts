@@ -3,7 +3,7 @@
  * programs are used where they are on the PATH.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";
 import { canInstall, type PythonClient, runProgram, withClient } from "./python.ts";

@@ -1,7 +1,7 @@
 /** The unchanged `pyarrow` reads what `/sql` and the command write. */
 import { assertEquals } from "@std/assert";
 import { sqlFormats } from "../../runtime/sql_formats/mod.ts";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 import { canInstall, say, withClient } from "./python.ts";
 

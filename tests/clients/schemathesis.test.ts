@@ -1,6 +1,6 @@
 /** Schemathesis, which makes requests from `/openapi.json`, against a server. */
 import { assert, assertEquals } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 import { registerTestModel } from "../model_fixture.ts";
 import { canInstall, type RunScript, say, withClient } from "./python.ts";

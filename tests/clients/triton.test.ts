@@ -1,6 +1,6 @@
 /** The unchanged `tritonclient[http]` against a server. */
 import { assertEquals } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 import { registerTestModel } from "../model_fixture.ts";
 import { canInstall, type RunScript, say, withClient } from "./python.ts";

@@ -3,7 +3,7 @@ import { judgeSample, type JudgingOptions, JudgingParams } from "../../judges/ju
 import { rule } from "../../judges/rule.ts";
 import { isSampled } from "../../judges/sampling.ts";
 import type { Inference, Plugin, Verdict } from "../../plugins/plugin.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { addInferences, addModel } from "../plugins/alerts/rows.ts";
 
 const REQUEST = "22222222-2222-4222-8222-222222222222";

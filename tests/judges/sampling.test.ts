@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { isSampled, sampledCondition } from "../../judges/sampling.ts";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 
 const rows = Array.from({ length: 500 }, (_, i) => ({
   requestId: i % 3 === 0 ? `caller's id: ${i}` : `00000000-0000-4000-8000-${1000 + i}`,

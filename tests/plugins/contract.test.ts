@@ -4,8 +4,8 @@ import { judges } from "../../judges/mod.ts";
 import { createOllamaJudge } from "../../judges/ollama.ts";
 import { loadPlugins } from "../../plugins/mod.ts";
 import { Plugins } from "../../plugins/plugin.ts";
-import type { Store } from "../../runtime/store.ts";
-import { quoteLiteral } from "../../runtime/sql.ts";
+import type { Store } from "../../runtime/store/store.ts";
+import { quoteLiteral } from "../../runtime/store/sql.ts";
 import {
   type Receiver,
   sampleRows,

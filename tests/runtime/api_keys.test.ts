@@ -12,7 +12,7 @@ import {
 } from "../../runtime/api_keys.ts";
 import { sha256 } from "../../runtime/artifacts.ts";
 import { UsageError } from "../../runtime/errors.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 
 Deno.test("hasRole() gives each role what those before it may do", () => {
   for (const [i, role] of roles.entries()) {

@@ -2,8 +2,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
 import { createApiKey, revokeApiKey, rotateApiKey } from "../../runtime/api_keys.ts";
 import { GENESIS_HASH, oneRow, recordSteps, verifyAudit } from "../../runtime/audit.ts";
-import { registerVersion, rollbackAlias, setAlias } from "../../runtime/model_registry.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { registerVersion, rollbackAlias, setAlias } from "../../runtime/registry/model_registry.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import {
   createModel,
   createVersion,
@@ -113,7 +113,9 @@ Deno.test("recordSteps() keeps the chain whole when two processes write at once"
       import { oneRow, recordSteps } from ${
       JSON.stringify(import.meta.resolve("../../runtime/audit.ts"))
     };
-      import { openStore } from ${JSON.stringify(import.meta.resolve("../../runtime/store.ts"))};
+      import { openStore } from ${
+      JSON.stringify(import.meta.resolve("../../runtime/store/store.ts"))
+    };
       await using store = await openStore(Deno.args[0]);
       const entry = (i) => recordSteps({
         action: "api_key.created", by: "other", ...oneRow("other-" + i, { i }) });

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { forecastDemand, measureCapacity, readHourlyRequests } from "../../runtime/demand.ts";
 import { UsageError } from "../../runtime/errors.ts";
 import { openStoreAbroad } from "../plugins/alerts/rows.ts";
-import type { Store } from "../../runtime/store.ts";
+import type { Store } from "../../runtime/store/store.ts";
 
 const NOW = new Date("2026-03-02T10:20:00Z");
 

@@ -1,9 +1,9 @@
 /** Predicts a large file that it makes itself, and says how much memory that took. */
 import { csv, parquet } from "../../plugins/sources/table.ts";
 import { Plugins } from "../../plugins/plugin.ts";
-import { predictFile } from "../../runtime/predict_file.ts";
-import { Predictor } from "../../runtime/predictor.ts";
-import { openStore } from "../../runtime/store.ts";
+import { predictFile } from "../../runtime/predict/file.ts";
+import { Predictor } from "../../runtime/predict/predictor.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { buildTestModel } from "../model_fixture.ts";
 
 const [rows, input, output] = Deno.args;

@@ -1,5 +1,5 @@
 /** Owns a store and serves from it until its input ends: a process for tests of borrowed stores. */
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 
 await using store = await openStore(Deno.args[0]);

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { ResourceParams, ResourceRecorder } from "../../runtime/resources.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 
 const backlog = () => ({ queueRows: 3, logBacklogRows: 5, journalBytes: 700 });

@@ -13,7 +13,7 @@ import {
   StageError,
 } from "../../runtime/runner.ts";
 import { defineStage } from "../../runtime/stage.ts";
-import { openStore, type Step, type Store } from "../../runtime/store.ts";
+import { openStore, type Step, type Store } from "../../runtime/store/store.ts";
 
 /** Three stages that add, multiply and describe, and what they did. */
 function makeStages(calls: string[] = []) {

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type ApiKey, noLimits, type Role, roles } from "../../runtime/api_keys.ts";
 import { UsageError } from "../../runtime/errors.ts";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { Access, type AccessOptions, checkHost, isLoopback } from "../../serving/access.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import { RequestIds } from "../../serving/request_ids.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { createApiKey } from "../../runtime/api_keys.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp, serve } from "../../server.ts";
 import { findJobPaths } from "../../serving/batch/directory.ts";
 import { Jobs } from "../../serving/batch/jobs.ts";

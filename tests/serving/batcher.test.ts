@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Matrix, matrix, takeRows } from "../../numeric/matrix.ts";
 import type { Prediction } from "../../runtime/onnx_session.ts";
-import { Predictor } from "../../runtime/predictor.ts";
+import { Predictor } from "../../runtime/predict/predictor.ts";
 import { Batcher } from "../../serving/batcher.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import type { Priority } from "../../serving/traffic/urgency.ts";

@@ -1,6 +1,6 @@
 /** Servers and disks that tests break: processes of their own, and file systems as small as needed. */
 import { assert } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { testRecord } from "../model_fixture.ts";
 
 const PATHS = { config: "../../deno.json", server: "./child_server.ts" };

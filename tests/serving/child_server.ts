@@ -1,5 +1,5 @@
 /** A server in a process of its own, for tests that end it: `child_server.ts STORE` prints its URL. */
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { serve } from "../../server.ts";
 import { registerTestModel } from "../model_fixture.ts";
 

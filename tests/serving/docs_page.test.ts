@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { createApp } from "../../server.ts";
 import { renderDocs } from "../../serving/docs_page.ts";
 import { registerTestModel } from "../model_fixture.ts";

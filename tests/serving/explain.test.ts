@@ -8,10 +8,10 @@ import type { Plugin } from "../../plugins/plugin.ts";
 import { boosting } from "../../plugins/trainers/boosting.ts";
 import { logistic } from "../../plugins/trainers/logistic.ts";
 import { fitClassifier } from "../../runtime/fit.ts";
-import { registerVersion, setAlias } from "../../runtime/model_registry.ts";
+import { registerVersion, setAlias } from "../../runtime/registry/model_registry.ts";
 import { OnnxSession } from "../../runtime/onnx_session.ts";
-import { type Signature, SIGNATURE_KEY } from "../../runtime/signature.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { type Signature, SIGNATURE_KEY } from "../../runtime/registry/signature.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";
 

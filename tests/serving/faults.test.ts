@@ -5,10 +5,10 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { InferenceLog, type RequestRow } from "../../runtime/inference_log.ts";
-import { Journal } from "../../runtime/journal.ts";
-import { listJournals } from "../../runtime/journal_recovery.ts";
-import { openStore } from "../../runtime/store.ts";
+import { InferenceLog, type RequestRow } from "../../runtime/inference/inference_log.ts";
+import { Journal } from "../../runtime/store/journal.ts";
+import { listJournals } from "../../runtime/store/journal_recovery.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { createApp } from "../../server.ts";
 import { runCli, withProjectFolder } from "../cli_runner.ts";
 import { registerTestModel } from "../model_fixture.ts";
@@ -385,7 +385,7 @@ Deno.test("openStore() loses and doubles nothing when it is killed twice while i
       "--config",
       new URL("../../deno.json", import.meta.url).pathname,
       `const { openStore } = await import(${
-        JSON.stringify(new URL("../../runtime/store.ts", import.meta.url).href)
+        JSON.stringify(new URL("../../runtime/store/store.ts", import.meta.url).href)
       });
        await openStore(${JSON.stringify(left)});`,
     ];

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { deflateSync, gzipSync } from "node:zlib";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { createApp, serve } from "../../server.ts";
 import { mlflowRoutes } from "../../serving/mlflow/mod.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { testRecord } from "../model_fixture.ts";
 import { startChild } from "./child.ts";
 import { fuzzBodies, type FuzzedBody, makeRandom } from "./fuzz.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../server.ts";
 import { MAX_ARTIFACT_BYTES } from "../../serving/mlflow/artifacts.ts";
 import { mlflowRoutes } from "../../serving/mlflow/mod.ts";

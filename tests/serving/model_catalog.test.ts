@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";
 

@@ -7,10 +7,10 @@ import {
 } from "@std/assert";
 import { matrix } from "../../numeric/matrix.ts";
 import { artifactStep } from "../../runtime/artifacts.ts";
-import { setAlias } from "../../runtime/model_registry.ts";
-import { Predictor } from "../../runtime/predictor.ts";
-import { aliasSteps } from "../../runtime/registry_steps.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { setAlias } from "../../runtime/registry/model_registry.ts";
+import { Predictor } from "../../runtime/predict/predictor.ts";
+import { aliasSteps } from "../../runtime/registry/registry_steps.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import { Models } from "../../serving/models.ts";
 import { makeLayout, readRecords } from "../../serving/records.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from "node:zlib";
-import { setAlias } from "../../runtime/model_registry.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { setAlias } from "../../runtime/registry/model_registry.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { type AppDeps, createApp, type GeophoneApp } from "../../server.ts";
 import { SERVER_VERSION } from "../../serving/oip/contract.ts";
 import { registerTestModel, testClasses } from "../model_fixture.ts";

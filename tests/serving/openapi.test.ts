@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { createApp } from "../../server.ts";
 
 interface Operation {

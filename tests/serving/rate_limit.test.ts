@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { createApiKey, noLimits } from "../../runtime/api_keys.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../server.ts";
 import type { Caller } from "../../serving/access.ts";
 import { DailyUse } from "../../serving/daily_use.ts";

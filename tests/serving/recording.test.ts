@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UsageError } from "../../runtime/errors.ts";
-import { replayRequest } from "../../runtime/replay.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { replayRequest } from "../../runtime/inference/replay.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp, type ServingParams } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";
 

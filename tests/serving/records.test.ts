@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { readSignature, type Signature } from "../../runtime/signature.ts";
+import { readSignature, type Signature } from "../../runtime/registry/signature.ts";
 import { HttpError } from "../../serving/http_error.ts";
 import { parseJson } from "../../serving/json.ts";
 import { makeLayout, readRecords } from "../../serving/records.ts";

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createApiKey, type Role } from "../../runtime/api_keys.ts";
-import { GateParams } from "../../runtime/gate_params.ts";
-import { currentVersion, setAlias } from "../../runtime/model_registry.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { GateParams } from "../../runtime/registry/gate_params.ts";
+import { currentVersion, setAlias } from "../../runtime/registry/model_registry.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { tagModel } from "../../runtime/tracking/registry.ts";
 import { createApp, type GeophoneApp } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Logger } from "../../runtime/logger.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp, type ServingParams } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";
 

@@ -14,7 +14,7 @@ import {
   rotateApiKey,
 } from "../../runtime/api_keys.ts";
 import { UsageError } from "../../runtime/errors.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { type AppDeps, createApp, type GeophoneApp, serve } from "../../server.ts";
 import { mlflowRoutes } from "../../serving/mlflow/mod.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { gzipSync } from "node:zlib";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { type AppDeps, createApp, type GeophoneApp } from "../../server.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";
 import { fuzzBodies } from "./fuzz.ts";

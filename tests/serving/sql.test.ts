@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
-import { openStore } from "../../runtime/store.ts";
+import { openStore } from "../../runtime/store/store.ts";
 import { createApp } from "../../server.ts";
 
 const ARROW = "application/vnd.apache.arrow.stream";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { type AppDeps, createApp, type GeophoneApp, serve } from "../../server.ts";
 import { mapInOrder, readLines } from "../../serving/lines.ts";
 import { registerTestModel, testRecord } from "../model_fixture.ts";

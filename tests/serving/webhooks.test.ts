@@ -1,8 +1,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createApiKey } from "../../runtime/api_keys.ts";
-import { openStore, type Store } from "../../runtime/store.ts";
+import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createModel } from "../../runtime/tracking/registry.ts";
-import { createWebhook, findWebhook } from "../../runtime/webhooks.ts";
+import { createWebhook, findWebhook } from "../../runtime/webhooks/mod.ts";
 import { createApp, serve } from "../../server.ts";
 import { startReceiver } from "../webhook_receiver.ts";
 

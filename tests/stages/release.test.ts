@@ -1,6 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { artifactStep, readArtifact } from "../../runtime/artifacts.ts";
-import { currentVersion, loadModel, registerVersion } from "../../runtime/model_registry.ts";
+import {
+  currentVersion,
+  loadModel,
+  registerVersion,
+} from "../../runtime/registry/model_registry.ts";
 import { deployment } from "../../stages/deployment.ts";
 import { evaluation } from "../../stages/evaluation.ts";
 import { features } from "../../stages/features.ts";
@@ -12,8 +16,8 @@ import { ks } from "../../plugins/drift/ks.ts";
 import { psi } from "../../plugins/drift/psi.ts";
 import { parseAlert } from "../../plugins/alerts/load.ts";
 import { rule } from "../../judges/rule.ts";
-import { decideOn } from "../../runtime/approvals.ts";
-import { EvidenceError } from "../../runtime/evidence.ts";
+import { decideOn } from "../../runtime/registry/approvals.ts";
+import { EvidenceError } from "../../runtime/registry/evidence.ts";
 import { createApp } from "../../server.ts";
 import { ServingParams } from "../../serving/params.ts";
 import type { TestContext } from "../stage_context.ts";

@@ -1,8 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { UsageError } from "../../runtime/errors.ts";
 import { readArtifact } from "../../runtime/artifacts.ts";
-import { Predictor } from "../../runtime/predictor.ts";
-import { readSignature } from "../../runtime/signature.ts";
+import { Predictor } from "../../runtime/predict/predictor.ts";
+import { readSignature } from "../../runtime/registry/signature.ts";
 import { features, type Gold } from "../../stages/features.ts";
 import { readGold, readSilver } from "../../stages/rows.ts";
 import { training } from "../../stages/training.ts";

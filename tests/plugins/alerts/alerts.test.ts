@@ -1,8 +1,8 @@
 /** Every shipped alert fires when it should and is quiet otherwise, wherever the machine stands. */
 import { assert, assertEquals } from "@std/assert";
 import { loadAlerts } from "../../../plugins/alerts/load.ts";
-import { recordLabels } from "../../../runtime/labels.ts";
-import type { Store } from "../../../runtime/store.ts";
+import { recordLabels } from "../../../runtime/inference/labels.ts";
+import type { Store } from "../../../runtime/store/store.ts";
 import {
   addDrift,
   addInferences,

@@ -1,5 +1,5 @@
 /** Rows of an in-memory store for the tests of alerts and judges. */
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { type RegisterOptions, registerTestModel, testClasses } from "../../model_fixture.ts";
 
 /** The moment `minutes` ago. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { gzipSync } from "node:zlib";
 import { csv, json, parquet } from "../../../plugins/sources/table.ts";
-import { openStore } from "../../../runtime/store.ts";
+import { openStore } from "../../../runtime/store/store.ts";
 
 const signal = new AbortController().signal;
 

@@ -6,7 +6,7 @@ import { formatMatcher, matches, parseMatcher } from "../../../runtime/alerts/ma
 import { AlertingParams } from "../../../runtime/alerts/params.ts";
 import { addMark, endMark } from "../../../runtime/alerts/silences.ts";
 import { UsageError } from "../../../runtime/errors.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { makeAlert, makeMailbox, makeSink } from "./alert_fixture.ts";
 
 const target = { model: "rocks", version: 1 };

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Plugin } from "../../../plugins/plugin.ts";
 import { evaluateAlerts, lookAtAlerts, MAX_FINDINGS } from "../../../runtime/alerts/engine.ts";
-import { openStore } from "../../../runtime/store.ts";
+import { openStore } from "../../../runtime/store/store.ts";
 import { makeAlert } from "./alert_fixture.ts";
 
 const scope = { model: "rocks", version: 1 };

@@ -10,7 +10,7 @@ import { reportNoise } from "../../../runtime/alerts/report.ts";
 import { addMark } from "../../../runtime/alerts/silences.ts";
 import { testAlert } from "../../../runtime/alerts/unit_tests.ts";
 import { UsageError } from "../../../runtime/errors.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { registerTestModel } from "../../model_fixture.ts";
 import { makeAlert } from "./alert_fixture.ts";
 

@@ -4,7 +4,7 @@ import { nextTick } from "../../../runtime/alerts/cron.ts";
 import { withLease } from "../../../runtime/alerts/lease.ts";
 import { AlertingParams } from "../../../runtime/alerts/params.ts";
 import { AlertSchedule } from "../../../runtime/alerts/scheduler.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { makeAlert, makeMailbox } from "./alert_fixture.ts";
 
 const target = { model: "rocks", version: 1 };

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import type { Plugin } from "../../../plugins/plugin.ts";
 import { AlertingParams } from "../../../runtime/alerts/params.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { serve } from "../../../server.ts";
 import { registerTestModel } from "../../model_fixture.ts";
 import { makeAlert } from "./alert_fixture.ts";

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Plugin, Threshold } from "../../../plugins/plugin.ts";
 import { observe } from "../../../runtime/alerts/observe.ts";
 import { holds } from "../../../runtime/alerts/threshold.ts";
-import { openStore } from "../../../runtime/store.ts";
+import { openStore } from "../../../runtime/store/store.ts";
 import { makeAlert } from "./alert_fixture.ts";
 
 const levels =

@@ -20,7 +20,7 @@ import {
   SinkDispatcher,
   type SinkDispatchOptions,
 } from "../../../runtime/notifications/sinks.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { sampleEvents } from "../../contract.ts";
 import { startReceiver } from "../../webhook_receiver.ts";
 

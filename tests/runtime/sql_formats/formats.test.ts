@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { tableFromIPC } from "apache-arrow";
-import type { ReadResult } from "../../../runtime/database_contract.ts";
+import type { ReadResult } from "../../../runtime/store/database_contract.ts";
 import { sqlFormatNames, sqlFormats } from "../../../runtime/sql_formats/mod.ts";
 import { findKinds } from "../../../runtime/sql_formats/types.ts";
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import {
   type Batch,
   createExperiment,
@@ -46,7 +46,7 @@ import {
   type SearchTarget,
   versionTarget,
 } from "../../../runtime/tracking/search.ts";
-import { EvidenceError } from "../../../runtime/evidence.ts";
+import { EvidenceError } from "../../../runtime/registry/evidence.ts";
 import { buildTestModel, registerTestModel } from "../../model_fixture.ts";
 import { flipArtifact } from "../../tampering.ts";
 
@@ -715,7 +715,7 @@ Deno.test("tracking works over a store that another process holds", async () => 
     args: [
       "eval",
       `const { openStore } = await import(${
-        JSON.stringify(new URL("../../../runtime/store.ts", import.meta.url).href)
+        JSON.stringify(new URL("../../../runtime/store/store.ts", import.meta.url).href)
       });
        const store = await openStore(${JSON.stringify(path)});
        console.log("ready");

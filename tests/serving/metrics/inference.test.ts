@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { statfs } from "node:fs/promises";
-import { openStore } from "../../../runtime/store.ts";
+import { openStore } from "../../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../../server.ts";
 import { registerTestModel, testRecord } from "../../model_fixture.ts";
 

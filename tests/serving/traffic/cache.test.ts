@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { matrix } from "../../../numeric/matrix.ts";
 import { PredictionCache } from "../../../serving/traffic/cache.ts";
 import { registerTestModel, testRecord } from "../../model_fixture.ts";
-import { openStore } from "../../../runtime/store.ts";
+import { openStore } from "../../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../../server.ts";
 import { ask, get, withTraffic } from "./fixture.ts";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UsageError } from "../../../runtime/errors.ts";
-import { setAlias } from "../../../runtime/model_registry.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { setAlias } from "../../../runtime/registry/model_registry.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../../server.ts";
 import { Models } from "../../../serving/models.ts";
 import { MetricRegistry } from "../../../serving/metrics/registry.ts";

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { UsageError } from "../../../runtime/errors.ts";
-import { recordLabels } from "../../../runtime/labels.ts";
+import { recordLabels } from "../../../runtime/inference/labels.ts";
 import { registerTestModel } from "../../model_fixture.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { compareVersions } from "../../../serving/traffic/compare.ts";
 import { ask, askAll, type Body, get, withTraffic } from "./fixture.ts";
 

@@ -1,8 +1,12 @@
 /** Servers with divided traffic, and models that fail. */
 import { Graph } from "../../../numeric/onnx.ts";
-import { type ModelVersion, registerVersion, setAlias } from "../../../runtime/model_registry.ts";
-import { SIGNATURE_KEY } from "../../../runtime/signature.ts";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import {
+  type ModelVersion,
+  registerVersion,
+  setAlias,
+} from "../../../runtime/registry/model_registry.ts";
+import { SIGNATURE_KEY } from "../../../runtime/registry/signature.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { createApp, type GeophoneApp, type ServingParams } from "../../../server.ts";
 import { registerTestModel, testClasses, testInputs, testRecord } from "../../model_fixture.ts";
 

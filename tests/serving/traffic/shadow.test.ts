@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { openStore, type Store } from "../../../runtime/store.ts";
+import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { type Held, Models } from "../../../serving/models.ts";
 import { readRecords } from "../../../serving/records.ts";
 import { MetricRegistry } from "../../../serving/metrics/registry.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { z } from "zod";
-import { setAlias } from "../../../runtime/model_registry.ts";
+import { setAlias } from "../../../runtime/registry/model_registry.ts";
 import { hashBytes } from "../../../numeric/hash.ts";
 import { divideBuckets, hashToBucket } from "../../../serving/traffic/buckets.ts";
 import { TrafficParams } from "../../../serving/traffic/params.ts";
