@@ -145,7 +145,7 @@ const commands: Readonly<Record<string, Command>> = {
   },
   alerts: {
     usage: "deno task alerts [NAME…|silence MATCHER…|snooze NAME|ack NAME|unsilence ID|silences|" +
-      "report|explain NAME|backtest NAME|test [FILE]|new NAME] [options]",
+      "report|explain NAME|backtest NAME|deliveries|deliver|replay ID|test [FILE]|new NAME] [options]",
     summary: "evaluates the SQL alerts and shows what fires; silences, tests and backtests them",
     options: {
       ...configOptions,
@@ -155,6 +155,7 @@ const commands: Readonly<Record<string, Command>> = {
       from: { type: "string", value: "TIME", about: "begin, such as 2026-01-31 or 7d (default)" },
       to: { type: "string", value: "TIME", about: "end; default now" },
       step: { type: "string", value: "TIME", about: "between evaluations of a backtest" },
+      state: { type: "string", value: "STATE", about: "with deliveries: pending, delivered, dead" },
     },
     examples: [
       "deno task alerts",

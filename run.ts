@@ -11,6 +11,7 @@ import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
 import { AlertingParams } from "./runtime/alerts/params.ts";
 import type { ScheduleDeps } from "./runtime/alerts/scheduler.ts";
+import { tellAlerts, type TellOptions } from "./runtime/alerts/tell.ts";
 import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
 import type { GateParams } from "./runtime/registry/gate_params.ts";
 import { currentVersion } from "./runtime/registry/model_registry.ts";
@@ -124,6 +125,14 @@ export async function openProject(options: ProjectOptions = {}): Promise<Project
         plugins,
         stages,
         request,
+        tell: (alerts, { model, version, sinks }) =>
+          tellAlerts(store, alerts, {
+            ...tellDeps(config, plugins),
+            model,
+            version,
+            defaultSinks: sinks,
+            signal: run.signal ?? new AbortController().signal,
+          }),
         ...(options.baseDir ? { baseDir: options.baseDir } : {}),
         ...run,
       }),
@@ -166,6 +175,18 @@ export function judgingParams(config: Config): ReturnType<typeof JudgingParams.p
     .judging;
 }
 
+/** The sinks of a project, and how they are told. */
+export function tellDeps(
+  config: Config,
+  plugins: Plugins,
+): Pick<TellOptions, "params" | "sinks" | "notifications"> {
+  return {
+    params: config.sections.alerting as AlertingParams,
+    sinks: plugins.list("sink"),
+    notifications: config.sections.notifications as NotificationParams,
+  };
+}
+
 /** Which alerts of a project are evaluated on which version, and who hears of them. */
 export function alertDeps({ config, store, plugins }: Project): ScheduleDeps {
   const monitoring = config.sections.monitoring as {
@@ -175,7 +196,6 @@ export function alertDeps({ config, store, plugins }: Project): ScheduleDeps {
   return {
     alerts: monitoring.alerts?.map((name) => plugins.get("alert", name)) ?? plugins.list("alert"),
     params: config.sections.alerting as AlertingParams,
-    sinks: plugins.list("sink"),
     defaultSinks: monitoring.sinks,
     async target() {
       for (const alias of ["production", deployedAlias(config)]) {

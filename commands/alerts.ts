@@ -2,6 +2,7 @@
 import { openProject } from "../run.ts";
 import { UsageError } from "../runtime/errors.ts";
 import type { AlertsAction } from "./alerts/action.ts";
+import { deliveryActions } from "./alerts/deliveries.ts";
 import { authorActions } from "./alerts/author.ts";
 import { evaluateNamed } from "./alerts/evaluate.ts";
 import { inspectActions } from "./alerts/inspect.ts";
@@ -13,6 +14,7 @@ const actions: Readonly<Record<string, AlertsAction>> = {
   ...markActions,
   ...inspectActions,
   ...authorActions,
+  ...deliveryActions,
 };
 
 /** What runs without a name of an action: the positional arguments are names of alerts. */

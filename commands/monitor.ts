@@ -1,7 +1,8 @@
 /** `deno task monitor`. */
-import { alertDeps, openProject } from "../run.ts";
+import { alertDeps, openProject, tellDeps } from "../run.ts";
 import { AlertSchedule } from "../runtime/alerts/scheduler.ts";
 import { UsageError } from "../runtime/errors.ts";
+import { SinkDispatcher } from "../runtime/notifications/sinks.ts";
 import { print } from "../runtime/terminal.ts";
 import { evaluate } from "./alerts/evaluate.ts";
 import type { Arguments } from "./arguments.ts";
@@ -28,14 +29,19 @@ export async function run(args: Arguments): Promise<number> {
   args.signal.addEventListener("abort", () => resolve(), { once: true });
   const deps = alertDeps(project);
   const isJson = args.options.json === true;
-  const schedule = AlertSchedule.start(project.store, deps, {
-    onEvent: (line, level) =>
-      print(
-        isJson
-          ? JSON.stringify({ time: new Date(), level, line })
-          : `${new Date().toISOString()} ${line}`,
-      ),
+  const say = (line: string, level: "info" | "warn") =>
+    print(
+      isJson
+        ? JSON.stringify({ time: new Date(), level, line })
+        : `${new Date().toISOString()} ${line}`,
+    );
+  const { sinks, notifications } = tellDeps(project.config, project.plugins);
+  await using _notifier = SinkDispatcher.start(project.store, {
+    sinks,
+    ...(notifications === undefined ? {} : { params: notifications }),
+    onError: (line) => say(line, "warn"),
   });
+  const schedule = AlertSchedule.start(project.store, deps, { onEvent: say });
   if (!isJson) print(`watching ${deps.alerts.length} alerts; Ctrl-C ends it`);
   await promise;
   await schedule.close();

@@ -113,7 +113,7 @@ const actions: Readonly<Record<string, Action>> = {
       signal.addEventListener("abort", stop);
       const { delivered, retried, dead } = await dispatcher.drain();
       signal.removeEventListener("abort", stop);
-      const { obstacles } = dispatcher;
+      const obstacles = [...dispatcher.obstacles.values()];
       print(
         options.json === true
           ? JSON.stringify({ delivered, retried, dead, obstacles })

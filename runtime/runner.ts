@@ -54,6 +54,8 @@ export interface RunOptions {
   /** The stages in order; `run` refuses others only when a selection names them. */
   readonly stages: readonly AnyStage[];
   readonly request: Context["request"];
+  /** How stages tell people of alerts; without it they tell nobody. */
+  readonly tell?: Context["tell"];
   readonly signal?: AbortSignal;
   readonly reporter?: Reporter;
   readonly selection?: Selection;
@@ -306,7 +308,7 @@ class Runner {
   }
 
   #context(stage: AnyStage, metrics: Step[], findings: Finding[]): Context {
-    const { config, store, plugins, signal, request, reporter, baseDir } = this.#options;
+    const { config, store, plugins, signal, request, tell, reporter, baseDir } = this.#options;
     return {
       runId: this.id,
       name: config.name,
@@ -317,6 +319,7 @@ class Runner {
       signal: signal ?? new AbortController().signal,
       baseDir: baseDir ?? Deno.cwd(),
       request,
+      tell: tell ?? (() => Promise.resolve(new Map())),
       log: (metric, value, step = 0) => {
         metrics.push({
           sql: "insert into core.metrics values (?, ?, ?, ?, ?, ?)",

@@ -8,7 +8,7 @@
  * @module
  */
 import type { z } from "zod";
-import type { Finding, Plugins } from "../plugins/plugin.ts";
+import type { Finding, Plugin, Plugins } from "../plugins/plugin.ts";
 import type { Store } from "./store/store.ts";
 
 /** One step of the pipeline. */
@@ -46,6 +46,16 @@ export interface Context {
   readonly baseDir: string;
   /** Asks the prediction server: the one that runs, or one within this process. */
   request(path: string, init?: RequestInit): Promise<Response>;
+  /** Tells people of alerts as the config says, and gives why a sink took nothing, by name. */
+  tell(
+    alerts: readonly Plugin<"alert">[],
+    about: {
+      readonly model: string;
+      readonly version: number;
+      /** Sinks that hear of alerts that name none. */
+      readonly sinks: readonly string[];
+    },
+  ): Promise<ReadonlyMap<string, string>>;
   /** Records one metric of the run. */
   log(metric: string, value: number, step?: number): void;
   /** Records a finding of the run and shows it. */

@@ -7,9 +7,7 @@
 import { z } from "zod";
 import { judgeSample, type JudgeSummary, JudgingParams } from "../judges/judging.ts";
 import type { Plugin, Plugins, Severity } from "../plugins/plugin.ts";
-import { dispatchAlerts } from "../runtime/alerts/dispatch.ts";
 import { type AlertState, evaluateAlerts, lookAtAlerts } from "../runtime/alerts/engine.ts";
-import { AlertingParams } from "../runtime/alerts/params.ts";
 import { quoteIdentifier } from "../runtime/store/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { Deployment } from "./deployment.ts";
@@ -325,16 +323,7 @@ async function runAlerts(
     }
     if (outcome.state === "firing") outcome.findings.forEach(context.report);
   }
-  // Nobody comes back to a run for what waits: its alerts are told at once.
-  const { failures } = await dispatchAlerts(context.store, alerts, {
-    model,
-    version,
-    params: AlertingParams.parse({}),
-    sinks: context.plugins.list("sink"),
-    defaultSinks: params.sinks,
-    signal,
-    isHurried: true,
-  });
+  const failures = await context.tell(alerts, { model, version, sinks: params.sinks });
   for (const [sink, message] of failures) {
     context.report({ check: `sink:${sink}`, severity: "error", message });
   }

@@ -16,12 +16,16 @@ export function cliArgs(args: readonly string[]): string[] {
   return ["run", "-q", "--no-prompt", "-P=project", join(ROOT, "cli.ts"), ...args];
 }
 
-/** Runs one command in `cwd`, the project's folder unless said otherwise. */
-export async function runCli(args: readonly string[], cwd = ROOT): Promise<CliResult> {
+/** Runs one command in `cwd`, the project's folder unless said otherwise, with more of an environment. */
+export async function runCli(
+  args: readonly string[],
+  cwd = ROOT,
+  env: Readonly<Record<string, string>> = {},
+): Promise<CliResult> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: cliArgs(args),
     cwd,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();

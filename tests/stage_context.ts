@@ -28,6 +28,7 @@ export async function openTestContext(
     signal: new AbortController().signal,
     baseDir: new URL("..", import.meta.url).pathname,
     request: () => Promise.reject(new Error("Cannot reach a server: this test has none")),
+    tell: () => Promise.resolve(new Map()),
     metrics,
     findings,
     log: (metric, value) => void metrics.set(metric, value),

@@ -1,7 +1,7 @@
 /** `deno task alerts [NAME…]`: evaluates now, and tells of it. */
 import type { Plugin } from "../../plugins/plugin.ts";
-import { alertDeps, type Project } from "../../run.ts";
-import { dispatchAlerts } from "../../runtime/alerts/dispatch.ts";
+import { alertDeps, type Project, tellDeps } from "../../run.ts";
+import { tellAlerts } from "../../runtime/alerts/tell.ts";
 import { evaluateAlerts } from "../../runtime/alerts/engine.ts";
 import { formatTable, print } from "../../runtime/terminal.ts";
 import type { Arguments } from "../arguments.ts";
@@ -26,17 +26,15 @@ export async function evaluate(
   alerts: readonly Plugin<"alert">[],
 ): Promise<number> {
   const { store } = project;
-  const deps = alertDeps(project);
   const { model, version, note } = await chooseVersion(project, args);
   const { signal } = args;
   const outcomes = await evaluateAlerts(store, alerts, { model, version, signal });
-  // This process ends: groups do not wait.
-  const { failures } = await dispatchAlerts(store, alerts, {
-    ...deps,
+  const failures = await tellAlerts(store, alerts, {
+    ...tellDeps(project.config, project.plugins),
+    defaultSinks: alertDeps(project).defaultSinks,
     model,
     version,
     signal,
-    isHurried: true,
   });
   const isBroken = outcomes.some(({ state }) => state === "error") || failures.size > 0;
   if (args.options.json === true) {

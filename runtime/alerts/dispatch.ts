@@ -1,25 +1,24 @@
 /**
- * Tells people about alerts: what is active goes through silences, inhibition and groups to
- * {@linkcode notify}, and each telling is a row.
+ * Tells people about alerts: what is active goes through silences, inhibition and groups into the
+ * outbox of notifications, in one transaction with what is remembered of it: nothing is told twice or
+ * forgotten by a process that dies. A `SinkDispatcher` sends it.
  *
  * @module
  */
 import type { AlertEvent, Plugin } from "../../plugins/plugin.ts";
+import { notificationSteps } from "../notifications/sinks.ts";
 import type { Step, Store } from "../store/store.ts";
 import { type ActiveEvent, listActive } from "./active.ts";
 import { flush, type GroupMemory } from "./grouping.ts";
 import { withLease } from "./lease.ts";
 import { readMemories, type Target } from "./memory.ts";
-import { notify } from "./notify.ts";
 import type { AlertingParams } from "./params.ts";
 import { readMarks } from "./silences.ts";
 
 /** Whom to tell, and how. */
 export interface DispatchOptions extends Target {
   readonly params: AlertingParams;
-  /** Sinks by name that alerts may ask for. */
-  readonly sinks: readonly Plugin<"sink">[];
-  /** Names of those that hear of every alert that asks for none. */
+  /** Names of the sinks that hear of every alert that asks for none. */
   readonly defaultSinks: readonly string[];
   readonly signal: AbortSignal;
   readonly now?: () => number;
@@ -30,8 +29,6 @@ export interface DispatchOptions extends Target {
 /** What was told. */
 export interface Dispatched {
   readonly events: readonly AlertEvent[];
-  /** Why a sink took nothing, by name. */
-  readonly failures: ReadonlyMap<string, string>;
   /** When a group that waits is to be told, in milliseconds since 1970. */
   readonly nextAt: number | null;
 }
@@ -42,10 +39,7 @@ interface Group {
   readonly active: ActiveEvent[];
 }
 
-/**
- * Tells what the last evaluation of these alerts left to tell. What no sink took is told at the next
- * occasion; what one of several took counts as told.
- */
+/** Puts into the outbox what the last evaluation of these alerts left to tell. */
 export async function dispatchAlerts(
   store: Store,
   alerts: readonly Plugin<"alert">[],
@@ -55,7 +49,7 @@ export async function dispatchAlerts(
   // Two who tell at once would tell twice.
   const lease = { name: "alert_dispatch", now, signal, waitMs: isHurried ? 30_000 : 0 };
   return await withLease(store, lease, () => dispatch(store, alerts, options)) ??
-    { events: [], failures: new Map(), nextAt: now() + RETRY_MS };
+    { events: [], nextAt: now() + RETRY_MS };
 }
 
 /** When to try again while another process tells. */
@@ -72,7 +66,6 @@ async function dispatch(
   const active = listActive(alerts, memories, { marks: await readMarks(store, at), params });
   const known = new Map(alerts.map((alert) => [alert.name, alert]));
   const events: AlertEvent[] = [];
-  const failures = new Map<string, string>();
   const nexts: number[] = [];
   for (const group of await formGroups(store, active, options)) {
     const flushed = flush(group.memory, group.active, {
@@ -85,49 +78,20 @@ async function dispatch(
       },
     });
     if (flushed.nextAt !== null) nexts.push(flushed.nextAt);
-    const steps: Step[] = [];
-    const failed = new Set<string>();
-    for (const [names, batch] of bySinks(flushed.events, known, options.defaultSinks)) {
-      const sinks = options.sinks.filter(({ name }) => names.includes(name));
-      const delivery = await notify(batch.map(({ event }) => event), {
-        sinks,
-        signal: options.signal,
-      });
-      for (const [name, reason] of delivery.failures) failures.set(name, reason);
-      if (sinks.length > 0 && delivery.delivered.length === 0) {
-        batch.forEach(({ id }) => failed.add(id));
-      } else events.push(...batch.map(({ event }) => event));
-      steps.push(...batch.map(({ event }) =>
-        notificationStep(event, options, {
-          key: group.key,
-          at,
-          sinks: delivery.delivered.length,
-          failures: Object.fromEntries(delivery.failures),
-        })
-      ));
+    const steps: Step[] = [groupStep(group, flushed.memory, options)];
+    for (const [sinks, batch] of bySinks(flushed.events, known, options.defaultSinks)) {
+      const told = batch.map(({ event }) => event);
+      events.push(...told);
+      steps.push(
+        ...notificationSteps(told, { sinks, now: new Date(at) }),
+        ...told.map((event) =>
+          noticeStep(event, options, { key: group.key, at, sinks: sinks.length })
+        ),
+      );
     }
-    if (failed.size > 0) nexts.push(at + params.groupInterval);
-    steps.push(groupStep(group, takeBack(flushed.memory, group.memory, failed, at), options));
     await store.transaction(steps);
   }
-  return { events, failures, nextAt: nexts.length > 0 ? Math.min(...nexts) : null };
-}
-
-/** What no sink took is remembered as it was before. */
-function takeBack(
-  memory: GroupMemory | null,
-  before: GroupMemory | null,
-  failed: ReadonlySet<string>,
-  now: number,
-): GroupMemory | null {
-  if (failed.size === 0) return memory;
-  const told = { ...memory?.told };
-  for (const id of failed) {
-    const old = before?.told[id];
-    if (old) told[id] = old;
-    else delete told[id];
-  }
-  return { ...memory ?? before ?? { createdAt: now, flushedAt: now }, told };
+  return { events, nextAt: nexts.length > 0 ? Math.min(...nexts) : null };
 }
 
 async function formGroups(
@@ -186,31 +150,16 @@ function bySinks(
   return [...batches].map(([names, batch]) => [JSON.parse(names), batch]);
 }
 
-function notificationStep(
+function noticeStep(
   { alert, kind, series }: AlertEvent,
   { model, version }: Target,
-  { key, at, sinks, failures }: {
-    readonly key: string;
-    readonly at: number;
-    readonly sinks: number;
-    readonly failures: Readonly<Record<string, string>>;
-  },
+  { key, at, sinks }: { readonly key: string; readonly at: number; readonly sinks: number },
 ): Step {
   return {
     sql: `insert into core.alert_notifications
         (alert, model, version, kind, series, group_key, sinks, failures, told_at)
-      values (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    params: [
-      alert,
-      model,
-      version,
-      kind,
-      series,
-      key,
-      sinks,
-      JSON.stringify(failures),
-      new Date(at),
-    ],
+      values (?, ?, ?, ?, ?, ?, ?, '{}', ?)`,
+    params: [alert, model, version, kind, series, key, sinks, new Date(at)],
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * Evaluates alerts when their schedules say so, and tells of them.
+ * Evaluates alerts when their schedules say so, and puts what is to be told into the outbox.
  *
  * What is due follows from when an alert was evaluated last, which is in the store: however many ticks
  * were missed while nobody ran or the machine slept, the alert is evaluated once, now. Of several
@@ -17,7 +17,7 @@ import { readMemories, type Target } from "./memory.ts";
 import type { AlertMemory } from "./state.ts";
 
 /** What a schedule evaluates, and whom it tells. */
-export interface ScheduleDeps extends Pick<DispatchOptions, "params" | "sinks" | "defaultSinks"> {
+export interface ScheduleDeps extends Pick<DispatchOptions, "params" | "defaultSinks"> {
   readonly alerts: readonly Plugin<"alert">[];
   /** The model version to look at now, or `null` while there is none. */
   readonly target: () => Promise<Target | null>;
@@ -95,13 +95,12 @@ export class AlertSchedule {
     }
     if (signal.aborted) return 0;
     const { alerts } = this.#deps;
-    const { failures, nextAt } = await dispatchAlerts(this.#store, alerts, {
+    const { nextAt } = await dispatchAlerts(this.#store, alerts, {
       ...this.#deps,
       ...target,
       now,
       signal,
     });
-    for (const [sink, reason] of failures) this.#say(`Sink ${sink} failed: ${reason}`, "warn");
     const current = await readMemories(this.#store, target);
     const times = alerts.map((alert) => this.#nextOf(alert, current, target))
       .concat(nextAt).filter((time) => time !== null);

@@ -157,8 +157,8 @@ export class OutboxDispatcher implements AsyncDisposable {
   }
 
   /** Why this process leaves receivers alone: a host or a secret that it may not or cannot use. */
-  get obstacles(): readonly string[] {
-    return [...this.#obstacles.values()];
+  get obstacles(): ReadonlyMap<string, string> {
+    return this.#obstacles;
   }
 
   /** Sends what is due now, and ends when no more is. */

@@ -1,11 +1,13 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { Plugin } from "../../../plugins/plugin.ts";
+import { tellAlerts } from "../../../runtime/alerts/tell.ts";
 import { dispatchAlerts } from "../../../runtime/alerts/dispatch.ts";
 import { evaluateAlerts } from "../../../runtime/alerts/engine.ts";
 import { formatMatcher, matches, parseMatcher } from "../../../runtime/alerts/matchers.ts";
 import { AlertingParams } from "../../../runtime/alerts/params.ts";
 import { addMark, endMark } from "../../../runtime/alerts/silences.ts";
 import { UsageError } from "../../../runtime/errors.ts";
+import { SinkDispatcher } from "../../../runtime/notifications/sinks.ts";
 import { openStore, type Store } from "../../../runtime/store/store.ts";
 import { makeAlert, makeMailbox, makeSink } from "./alert_fixture.ts";
 
@@ -39,12 +41,14 @@ class Bench implements AsyncDisposable {
     ]);
   }
 
-  /** Lets time pass, evaluates, and gives what was told. */
+  /** Lets time pass, evaluates, and gives what reached the mailbox. */
   async after(ms: number, { isHurried = false } = {}): Promise<string[]> {
     this.now += ms;
     const now = () => this.now;
     await evaluateAlerts(this.store, this.alerts, { ...target, now });
     await this.dispatch(isHurried);
+    await using dispatcher = new SinkDispatcher(this.store, { sinks: this.sinks, now });
+    await dispatcher.drain();
     return this.mailbox.read();
   }
 
@@ -52,7 +56,6 @@ class Bench implements AsyncDisposable {
     return dispatchAlerts(this.store, this.alerts, {
       ...target,
       params: this.params,
-      sinks: this.sinks,
       defaultSinks: this.defaultSinks,
       signal: new AbortController().signal,
       now: () => this.now,
@@ -250,29 +253,62 @@ Deno.test("dispatchAlerts() tells that an alert cannot be evaluated, and that da
   ]);
 });
 
-Deno.test("dispatchAlerts() gives back failures by name, tells other sinks, and again what no sink took", async () => {
+Deno.test("tellAlerts() gives failures by name, reaches other sinks, and sends again what failed", async () => {
   await using bench = await Bench.open();
   let isDown = true;
-  const flaky = makeSink(
-    "flaky",
-    () => isDown ? Promise.reject(new Error("No route")) : Promise.resolve(),
-  );
-  bench.sinks = [flaky, bench.mailbox.sink];
-  bench.defaultSinks = ["flaky"];
+  const received: string[] = [];
+  const flaky = makeSink("flaky", (events) => {
+    if (isDown) return Promise.reject(new Error("No route"));
+    for (const event of events) received.push("alert" in event ? event.message : "");
+    return Promise.resolve();
+  });
+  const tell = () =>
+    tellAlerts(bench.store, bench.alerts, {
+      ...target,
+      params: bench.params,
+      sinks: [flaky, bench.mailbox.sink],
+      defaultSinks: ["flaky", "mailbox", "unknown"],
+      signal: new AbortController().signal,
+      now: () => bench.now,
+    });
   await bench.set("a");
-  const now = () => bench.now;
-  await evaluateAlerts(bench.store, bench.alerts, { ...target, now });
-  const first = await bench.dispatch(true);
-  assertEquals([[...first.failures], first.events], [[["flaky", "No route"]], []]);
-  isDown = false;
-  assertEquals((await bench.dispatch(true)).events.map(({ kind, series }) => [kind, series]), [
-    ["firing", "a"],
+  await evaluateAlerts(bench.store, bench.alerts, { ...target, now: () => bench.now });
+  assertEquals([...await tell()], [
+    [
+      "unknown",
+      'Cannot serve sink "unknown": there is none of this name; there are flaky, mailbox',
+    ],
+    ["flaky", "No route"],
   ]);
-  isDown = true;
-  bench.defaultSinks = ["flaky", "mailbox"];
-  await bench.set("a", "b");
-  assertEquals(await bench.after(MINUTE, { isHurried: true }), ["hot: b is hot"]);
-  assertEquals(await bench.after(MINUTE, { isHurried: true }), []);
+  assertEquals(bench.mailbox.read(), ["hot: a is hot"]);
+  assertEquals(await bench.store.query("select sinks from alert_notices"), [{ sinks: 3 }]);
+  isDown = false;
+  bench.now += HOUR;
+  assertEquals([...(await tell()).keys()], ["unknown"]);
+  assertEquals([received, bench.mailbox.read()], [["a is hot"], []]);
+});
+
+Deno.test("tellAlerts() gives up a sink that hangs when it is told to, and keeps what it was to be told", async () => {
+  await using bench = await Bench.open();
+  const abort = new AbortController();
+  const hung = makeSink("hung", () => {
+    queueMicrotask(() => abort.abort(new Error("Enough")));
+    return new Promise(() => {});
+  });
+  await bench.set("a");
+  await evaluateAlerts(bench.store, bench.alerts, { ...target, now: () => bench.now });
+  const told = tellAlerts(bench.store, bench.alerts, {
+    ...target,
+    params: bench.params,
+    sinks: [hung],
+    defaultSinks: ["hung"],
+    signal: abort.signal,
+    now: () => bench.now,
+  });
+  await assertRejects(() => told, Error, "Enough");
+  assertEquals(await bench.store.query("select sink, state from sink_deliveries"), [
+    { sink: "hung", state: "pending" },
+  ]);
 });
 
 Deno.test("dispatchAlerts() tells the sinks an alert names all there is to know of it", async () => {

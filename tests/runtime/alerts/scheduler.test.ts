@@ -5,7 +5,7 @@ import { withLease } from "../../../runtime/alerts/lease.ts";
 import { AlertingParams } from "../../../runtime/alerts/params.ts";
 import { AlertSchedule } from "../../../runtime/alerts/scheduler.ts";
 import { openStore, type Store } from "../../../runtime/store/store.ts";
-import { makeAlert, makeMailbox } from "./alert_fixture.ts";
+import { makeAlert } from "./alert_fixture.ts";
 
 const target = { model: "rocks", version: 1 };
 const MINUTE = 60_000;
@@ -46,12 +46,11 @@ interface Watch {
   now: number;
 }
 
-function makeSchedule(watch: Watch, mailbox = makeMailbox(), events: string[] = []): AlertSchedule {
+function makeSchedule(watch: Watch, events: string[] = []): AlertSchedule {
   return new AlertSchedule(watch.store, {
     alerts: watch.alerts,
     params: AlertingParams.parse({}),
-    sinks: [mailbox.sink],
-    defaultSinks: [mailbox.sink.name],
+    defaultSinks: ["log"],
     target: () => Promise.resolve(target),
   }, { now: () => watch.now, onEvent: (line) => events.push(line), timeoutMs: 200 });
 }
@@ -125,8 +124,7 @@ Deno.test("AlertSchedule gives alerts that cannot be evaluated the state error, 
   ];
   const events: string[] = [];
   const watch = { store, alerts, now: noon };
-  const mailbox = makeMailbox();
-  const schedule = makeSchedule(watch, mailbox, events);
+  const schedule = makeSchedule(watch, events);
   await schedule.tick();
   watch.now += 15 * MINUTE;
   assertEquals(await schedule.tick(), 15_000);
@@ -141,10 +139,11 @@ Deno.test("AlertSchedule gives alerts that cannot be evaluated the state error, 
     "Alert syntax is error",
   ]);
   // All are in one group, which waits for half a minute.
-  assertEquals(mailbox.read(), []);
+  const told = "select json_array_length(events) as events from sink_deliveries";
+  assertEquals(await store.query(told), []);
   watch.now += 30_000;
   await schedule.tick();
-  assertEquals(mailbox.read().length, 4);
+  assertEquals(await store.query(told), [{ events: 4 }]);
 });
 
 Deno.test("AlertSchedule.start() evaluates by itself and ends when it is closed", async () => {
@@ -153,7 +152,6 @@ Deno.test("AlertSchedule.start() evaluates by itself and ends when it is closed"
   const schedule = AlertSchedule.start(store, {
     alerts: [makeAlert("a", "select 1 as n", { schedule: { cron: "* * * * * *" } })],
     params: AlertingParams.parse({}),
-    sinks: [],
     defaultSinks: [],
     target: () => Promise.resolve(target),
   }, { onEvent: () => resolve() });

@@ -18,7 +18,6 @@ async function serveWith(store: Store, alerts: readonly Plugin<"alert">[]) {
     alerts: {
       alerts,
       params: AlertingParams.parse({}),
-      sinks: [],
       defaultSinks: [],
       target: () => Promise.resolve({ model: "rocks", version: 1 }),
     },

@@ -40,7 +40,7 @@ async function tell(store: Store, ...sinks: string[]): Promise<void> {
 
 async function drain(store: Store, options: SinkDispatchOptions) {
   await using dispatcher = new SinkDispatcher(store, options);
-  return { ...await dispatcher.drain(), obstacles: dispatcher.obstacles };
+  return { ...await dispatcher.drain(), obstacles: [...dispatcher.obstacles.values()] };
 }
 
 const at = (offsetMs: number) => ({ now: () => Date.now() + offsetMs });
