@@ -21,8 +21,8 @@ export const RetentionParams = z.strictObject({
     "Days that bodies of requests are kept; left out: as long as the requests",
   ),
   historyDays: z.number().positive().optional().describe(
-    "Days that drift, evaluations of alerts, what sinks were told and resources are kept, the latest " +
-      "of each and what still waits always; left out: always",
+    "Days that drift, evaluations and transitions of alerts, deliveries to sinks and webhooks and " +
+      "resources are kept, the latest of each and what still waits always; left out: always",
   ),
   keepLabeled: z.boolean().default(false).describe(
     "Whether requests with a label stay whatever their age, as for a legal hold",
@@ -35,7 +35,7 @@ export type RetentionParams = z.infer<typeof RetentionParams>;
 /** Rows by table that go. */
 export type RetentionCounts = Readonly<
   Record<
-    "requests" | typeof byTime[number] | typeof byRequest[number] | keyof typeof latest,
+    "requests" | typeof byTime[number] | typeof byRequest[number] | keyof typeof history,
     number
   >
 >;
@@ -84,16 +84,42 @@ export interface RetainOptions {
 const byTime = ["inferences", "payloads", "shadow_inferences"] as const;
 const byRequest = ["labels", "judgements"] as const;
 
-/** Rows of history that are the latest of their kind: what they say is the state now. */
-const latest = {
-  drift: "(model, version, run_id) in (select (model, version, arg_max(run_id, created_at)) " +
-    "from core.drift group by model, version)",
-  alert_log: "evaluation in (select max(evaluation) from core.alert_log group by model, alert)",
-  resources: "created_at = (select max(created_at) from core.resources)",
-  sink_attempts:
-    "delivery_id in (select delivery_id from core.sink_outbox where state = 'pending')",
-  sink_outbox: "state = 'pending'",
+/** A delivery that still waits. */
+const pending = (outbox: string) =>
+  `delivery_id in (select delivery_id from core.${outbox} where state = 'pending')`;
+
+/** History by table: the column of its time, and which rows stay, since they say what is now. */
+const history = {
+  drift: {
+    time: "created_at",
+    isKept: "(model, version, run_id) in (select (model, version, arg_max(run_id, created_at)) " +
+      "from core.drift group by model, version)",
+  },
+  alert_log: {
+    time: "created_at",
+    isKept: "evaluation in (select max(evaluation) from core.alert_log group by model, alert)",
+  },
+  alert_transitions: {
+    time: "changed_at",
+    isKept: "transition in (select max(transition) from core.alert_transitions " +
+      "group by model, version, alert, series)",
+  },
+  alert_notifications: { time: "told_at", isKept: "false" },
+  resources: {
+    time: "created_at",
+    isKept: "created_at = (select max(created_at) from core.resources)",
+  },
+  // Attempts before their deliveries, which say what waits.
+  sink_attempts: { time: "created_at", isKept: pending("sink_outbox") },
+  sink_outbox: { time: "created_at", isKept: "state = 'pending'" },
+  webhook_attempts: { time: "attempted_at", isKept: pending("webhook_outbox") },
+  webhook_outbox: { time: "created_at", isKept: "state = 'pending'" },
 };
+
+/** Rows of a table of {@linkcode history} that go. */
+function isOld({ time, isKept }: typeof history[keyof typeof history]): string {
+  return `${time} < ? and not (${isKept})`;
+}
 
 const BATCH_ROWS = 10_000;
 const DAY_MS = 86_400_000;
@@ -260,8 +286,8 @@ function deleteStep(table: string, before: Date, isFree: string): Step {
 }
 
 function historySteps(before: Date): Step[] {
-  return Object.entries(latest).map(([table, isLatest]) => ({
-    sql: `delete from core.${table} where created_at < ? and not (${isLatest})`,
+  return Object.entries(history).map(([table, rows]) => ({
+    sql: `delete from core.${table} where ${isOld(rows)}`,
     params: [before],
   }));
 }
@@ -285,8 +311,8 @@ async function countRows(
     const going = `select request_id from core.requests where request_time < ? and ${isFree}`;
     parts.push({ table, where: `request_id in (${going})`, before: requestsBefore });
   }
-  for (const [table, isLatest] of Object.entries(latest)) {
-    parts.push({ table, where: `created_at < ? and not (${isLatest})`, before: historyBefore });
+  for (const [table, rows] of Object.entries(history)) {
+    parts.push({ table, where: isOld(rows), before: historyBefore });
   }
   const wanted = parts.filter(({ before }) => before !== null);
   const columns = wanted.map(({ table, where }) =>
