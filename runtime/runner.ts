@@ -21,7 +21,7 @@ export type AnyStage = Stage<any, any, any>;
 /** How a stage ended. */
 export interface StageResult {
   readonly stage: string;
-  readonly status: "done" | "cached" | "failed" | "skipped" | "would run";
+  readonly status: "done" | "cached" | "failed" | "cancelled" | "skipped" | "would run";
   /** Why it ran or did not, such as `parameters changed: trainer`. */
   readonly reason: string;
   readonly seconds: number;
@@ -292,7 +292,7 @@ class Runner {
       const seconds = (performance.now() - start) / 1000;
       this.#push({
         stage: stage.name,
-        status: "failed",
+        status: signal?.aborted ? "cancelled" : "failed",
         reason: describeError(error),
         seconds,
         summary: "",

@@ -165,7 +165,10 @@ function formatResult({ stage, status, reason, seconds, summary }: StageResult):
     case "done":
       return `${name} ${seconds.toFixed(1).padStart(5)} s  ${summary}`;
     case "failed":
-      return `${name} ${seconds.toFixed(1).padStart(5)} s  FAILED`;
+    case "cancelled":
+      return `${name} ${seconds.toFixed(1).padStart(5)} s  ${
+        status === "failed" ? "FAILED" : "cancelled"
+      }`;
     case "cached":
       return `${name}  cached  ${summary}`;
     default:

@@ -76,7 +76,7 @@ function writeIdentity(
     ["registered", `${version.createdAt} by ${seen.registrar ?? "nobody known"}`],
     ["run", version.runId || null],
     ["trainer", report.trainer ?? signature?.trainer],
-    ["target", signature?.target],
+    ["target", signature?.target === "_label" ? "label of the intervals" : signature?.target],
     ["seed", signature?.seed],
     ["model bytes (sha256)", code(evidence.artifact)],
     ["evidence (sha256)", code(version.evidenceHash)],

@@ -34,6 +34,10 @@ export const auditActions = [
   "webhook.deleted",
   "webhook.replayed",
   "notification.replayed",
+  "canary.started",
+  "canary.advanced",
+  "canary.rolled_back",
+  "canary.promoted",
   "retention.applied",
 ] as const;
 

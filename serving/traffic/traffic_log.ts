@@ -1,4 +1,5 @@
 /** What became of canaries, as rows: a restart goes on from there. */
+import { recordSteps } from "../../runtime/audit.ts";
 import type { Store } from "../../runtime/store/store.ts";
 
 /** What can become of a canary. */
@@ -43,35 +44,51 @@ export async function readLastEvent(
 }
 
 /**
- * Writes an event, unless the last one of the canary is the same already: of two servers over one
- * store, one writes.
+ * Writes an event and its entry of the audit log, unless the last one of the canary is the same
+ * already: of two servers over one store, one writes.
  */
 export async function writeEvent(
   store: Store,
   { model, alias, version }: CanaryKey,
   { kind, percent, reason, by }: TrafficEvent,
 ): Promise<void> {
-  await store.transaction([{
-    sql: `insert into core.traffic_log
-        (kind, model, alias, version, percent, reason, changed_by, changed_at)
-      select ?, ?, ?, ?, ?, ?, ?, ? where not exists (
-        select 1 from (from core.traffic_log where model = ? and alias = ? and version = ?
-          order by change desc limit 1)
-        where kind = ? and percent = ?)`,
-    params: [
-      kind,
-      model,
-      alias,
-      version,
-      percent,
-      reason,
+  const isNew = `not exists (
+    select 1 from (from core.traffic_log where model = ? and alias = ? and version = ?
+      order by change desc limit 1)
+    where kind = ? and percent = ?)`;
+  const isNewParams = [model, alias, version, kind, percent];
+  await store.transaction([
+    ...recordSteps({
+      action: `canary.${kind === "rolled back" ? "rolled_back" : kind}`,
       by,
-      new Date(),
-      model,
-      alias,
-      version,
-      kind,
-      percent,
-    ],
-  }]);
+      rows: `select ? as subject, json_object('name', ?::varchar, 'alias', ?::varchar,
+          'version', ?::varchar, 'percent', ?::double, 'reason', ?::varchar) as details
+        where ${isNew}`,
+      params: [
+        `${model}/${version}`,
+        model,
+        alias,
+        String(version),
+        percent,
+        reason,
+        ...isNewParams,
+      ],
+    }),
+    {
+      sql: `insert into core.traffic_log
+          (kind, model, alias, version, percent, reason, changed_by, changed_at)
+        select ?, ?, ?, ?, ?, ?, ?, ? where ${isNew}`,
+      params: [
+        kind,
+        model,
+        alias,
+        version,
+        percent,
+        reason,
+        by,
+        new Date(),
+        ...isNewParams,
+      ],
+    },
+  ]);
 }

@@ -537,8 +537,9 @@ Deno.test("openRun() ends as cancelled when its signal is aborted within or betw
         },
       },
     };
-    const { failure } = await execute(store, stopping, { signal: controller.signal });
+    const { failure, run } = await execute(store, stopping, { signal: controller.signal });
     assert(failure instanceof StageError);
+    assertEquals(run.results.at(-1)!.status, "cancelled");
     assertEquals(failure.stage, place);
     assertEquals((failure.cause as Error).message, "Stopped by SIGINT");
     assertEquals(await store.query("select status from runs"), [{ status: "cancelled" }]);

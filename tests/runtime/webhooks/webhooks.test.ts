@@ -42,7 +42,7 @@ const makeModel = (store: Store, name: string) => createModel(store, { name }, a
 /** Sends what is due, now or at another time. */
 async function drain(store: Store, options: DispatchOptions = {}) {
   await using dispatcher = new WebhookDispatcher(store, options);
-  return { ...await dispatcher.drain(), obstacles: dispatcher.obstacles };
+  return { ...await dispatcher.drain(), obstacles: [...dispatcher.obstacles.values()] };
 }
 
 const at = (offsetMs: number) => ({ now: () => Date.now() + offsetMs });

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { verifyAudit } from "../../../runtime/audit.ts";
 import { UsageError } from "../../../runtime/errors.ts";
 import { setAlias } from "../../../runtime/registry/model_registry.ts";
 import { openStore, type Store } from "../../../runtime/store/store.ts";
@@ -163,6 +164,15 @@ Deno.test("a canary that fails is rolled back at once, stays so through a restar
     ["rolled back", 2, 0],
     ["started", 3, 30],
   ]);
+  const audited = await store.query(
+    "select action, subject from audit where action like 'canary.%' order by number",
+  );
+  assertEquals(audited.map(({ action, subject }) => `${action} ${subject}`), [
+    "canary.started rocks/2",
+    "canary.rolled_back rocks/2",
+    "canary.started rocks/3",
+  ]);
+  await verifyAudit(store);
 });
 
 Deno.test("a canary keeps each client, gets its share, and waits while no version is behind its alias", () =>
