@@ -147,3 +147,6 @@ export const migrations: readonly Migration[] = [
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */
 export const SCHEMA_VERSION = migrations[migrations.length - 1].version;
+
+/** Views with the columns `model` and `version` of which an alert sees the rows of its version alone. */
+export const versionViews: readonly string[] = ["inferences", "inference_features", "drift"];

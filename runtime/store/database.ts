@@ -9,7 +9,14 @@ import type Bindings from "@duckdb/node-bindings";
 import { ChunkWriter } from "./chunk_writer.ts";
 import { UsageError } from "../errors.ts";
 import { migrations, SCHEMA_VERSION } from "../schema/mod.ts";
-import { quoteIdentifier, quoteLiteral } from "./sql.ts";
+import {
+  assertOneSelect,
+  DEFAULT_MAX_BYTES,
+  measureBytes,
+  narrowViews,
+  tooLarge,
+} from "./read_only.ts";
+import { quoteIdentifier } from "./sql.ts";
 import { decodeSteps, mergeAppends } from "./step_codec.ts";
 import { checkWal, explainOpenError, hasEnded, isCommitted, OpenedFile } from "./store_file.ts";
 import type {
@@ -22,6 +29,7 @@ import type {
   SqlValue,
   Step,
 } from "./database_contract.ts";
+import { toNumber, toPlain } from "./values.ts";
 
 type DuckDB = typeof import("@duckdb/node-api");
 
@@ -490,107 +498,6 @@ export class HeldDatabase implements Database {
   }
 }
 
-/** Largest answer of a read-only query unless its caller says otherwise. */
-const DEFAULT_MAX_BYTES = 64 * 2 ** 20;
-
-function tooLarge(maxBytes: number): UsageError {
-  return new UsageError(
-    `Cannot answer the query: its result is larger than ${
-      Math.floor(maxBytes / 2 ** 20)
-    } MiB; aggregate, select fewer columns or use limit`,
-  );
-}
-
-/** Bytes of a plain value, near enough for a limit. */
-function measureBytes(value: unknown): number {
-  if (typeof value === "string") return value.length;
-  if (value instanceof Uint8Array) return value.length;
-  if (typeof value !== "object" || value === null) return 8;
-  return Object.entries(value).reduce(
-    (sum, [key, part]) => sum + key.length + measureBytes(part),
-    8,
-  );
-}
-
-/** Views of this connection alone that hide the documented ones and show one model's rows. */
-async function narrowViews(
-  connection: DuckDBConnection,
-  { model, version }: NonNullable<ReadLimits["scope"]>,
-): Promise<void> {
-  const name = quoteLiteral(model);
-  const database = (await connection.runAndReadAll("select current_database()")).getRowsJS()[0][0];
-  const main = quoteIdentifier(database as string, "main");
-  const ofVersion = `model = ${name} and version = ${Math.trunc(version)}`;
-  await connection.run(`
-    create temp view requests as from ${main}.requests where model = ${name};
-    create temp view inferences as from ${main}.inferences where ${ofVersion};
-    create temp view inference_features as from ${main}.inference_features where ${ofVersion};
-    create temp view drift as from ${main}.drift where ${ofVersion};
-    create temp view judgements as
-      from ${main}.judgements j semi join temp.inferences i
-      on j.request_id = i.request_id and j.row = i.row`);
-}
-
-async function assertOneSelect(connection: DuckDBConnection, sql: string): Promise<void> {
-  if (sql.replace(/--.*$/gm, "").trim() === "") {
-    throw new UsageError("Cannot run an empty query: give exactly one SELECT");
-  }
-  let statements;
-  try {
-    statements = await connection.extractStatements(sql);
-  } catch (error) {
-    throw new UsageError(`Cannot parse the query: ${(error as Error).message}`, { cause: error });
-  }
-  if (statements.count !== 1) {
-    throw new UsageError(`Cannot run ${statements.count} statements: give exactly one SELECT`);
-  }
-  // DuckDB's own serializer accepts nothing but SELECT, whatever its text looks like.
-  const reader = await connection.runAndReadAll(
-    "select json_serialize_sql(?::varchar, skip_null := true)",
-    [sql],
-  );
-  const tree = JSON.parse(reader.getRowsJS()[0][0] as string);
-  if (tree.error) {
-    const reason = /only select/i.test(tree.error_message) ? "" : ` (${tree.error_message})`;
-    throw new UsageError(`Cannot run the query: only SELECT is allowed${reason}`);
-  }
-  const refused = findRefused(tree);
-  if (refused) {
-    throw new UsageError(`Cannot run the query: ${refused}`);
-  }
-}
-
-/** Functions that reach files, the network or the environment, or run SQL hidden in a string. */
-const FILE_FUNCTION =
-  /^(read_|parquet_|sniff_csv|glob$|.*_scan$|query$|query_table$|json_execute_serialized_sql|getenv$|duckdb_secrets|which_secret|load_|(force_)?checkpoint$)/i;
-
-/** What a stranger's query may not touch, in words. */
-function findRefused(node: unknown): string | undefined {
-  if (Array.isArray(node)) {
-    for (const child of node) {
-      const found = findRefused(child);
-      if (found) return found;
-    }
-    return undefined;
-  }
-  if (typeof node !== "object" || node === null) return undefined;
-  const record = node as Record<string, unknown>;
-  const name = record.function_name;
-  if (typeof name === "string" && FILE_FUNCTION.test(name)) {
-    return `${name}() reads outside the store`;
-  }
-  const table = record.table_name;
-  if (record.type === "BASE_TABLE" && typeof table === "string") {
-    if (/[./\\:*]/.test(table)) return `"${table}" reads outside the store`;
-    // What is left of secrets; the view of the same name shows the rest.
-    if (/^(api_keys|webhooks)$/i.test(table) && /^core$/i.test(String(record.schema_name))) {
-      const name = table.toLowerCase();
-      return `core.${name} holds secrets, hashed or encrypted; use the view ${name}`;
-    }
-  }
-  return findRefused(Object.values(record));
-}
-
 function firstWord(sql: string): string {
   return /^\s*(?:--[^\n]*\n\s*)*(\w+)/.exec(sql)?.[1].toLowerCase() ?? "";
 }
@@ -602,35 +509,4 @@ function splitTable(table: string): [string, string] {
 
 function countValues(values: ColumnValues): number {
   return "lengths" in values ? values.lengths.length : values.length;
-}
-
-/** Turns DuckDB's JavaScript values into plain JSON-like ones. */
-function toPlain(value: unknown): unknown {
-  if (typeof value === "bigint") {
-    return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER
-      ? Number(value)
-      : String(value);
-  }
-  if (value instanceof Date) return value.toISOString();
-  if (value instanceof Uint8Array) return new Uint8Array(value);
-  if (Array.isArray(value)) {
-    if (value.length > 0 && isMapEntry(value[0])) {
-      return Object.fromEntries(value.map((e) => [String(toPlain(e.key)), toPlain(e.value)]));
-    }
-    return value.map(toPlain);
-  }
-  if (value !== null && typeof value === "object") {
-    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, toPlain(v)]));
-  }
-  return value;
-}
-
-function isMapEntry(value: unknown): value is { key: unknown; value: unknown } {
-  return typeof value === "object" && value !== null && Object.keys(value).join() === "key,value";
-}
-
-function toNumber(value: unknown): number {
-  if (value === null || value === undefined) return NaN;
-  if (value instanceof Date) return value.getTime() / 1000;
-  return Number(value);
 }
