@@ -207,7 +207,8 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   addRoute("GET", "/metrics", renderMetrics(info), { ...viewer, isLogged: false });
   addRoute("GET", "/model_info", modelInfo(info), viewer);
   const gates = deps.gates ?? GateParams.parse({});
-  addRegistryRoutes(addRoute, { store, models, gates, environment: deps.environment ?? "dev" });
+  const gateDeps = { gates, environment: deps.environment ?? "dev" };
+  addRegistryRoutes(addRoute, { store, models, ...gateDeps });
   addRoute("POST", "/sql", sql({ store, access }), { role: "operator" });
   addRoute("POST", "/labels", labels({ store, maxBodyBytes: params.maxBodyBytes }), predictor);
   const protocol = { ...params, store, models, path, exchanges, ready: ready(info) };
@@ -226,7 +227,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     body: JSON.stringify(describe()),
   }), viewer);
   addRoute("GET", "/docs", docs(describe), viewer);
-  addMlflowRoutes(hono, exchanges, { store, access });
+  addMlflowRoutes(hono, exchanges, { store, access, ...gateDeps });
   hono.notFound((c) =>
     exchanges.refuse(
       c.req.raw,

@@ -55,6 +55,8 @@ export const GateParams = z.strictObject({
   required: z.array(z.enum(["parity", "drift", "judges", "alerts"])).default([])
     .describe("checks that fail when there is no data for them"),
   gates: z.array(sqlGate).default([]).describe("gates of your own, as SQL"),
+  guarded: z.array(z.string()).default([])
+    .describe("aliases that MLflow clients, too, move only when the gates pass"),
   promote: z.boolean().default(true)
     .describe("false: the stage only says what would happen"),
 });

@@ -1,7 +1,7 @@
 /**
  * The MLflow REST protocol, so that the unchanged `mlflow` client works against this server:
  * tracking, artifacts, the model registry, logged models and webhooks. The routes are lines of tables;
- * what they do is in `runtime/tracking/` and `runtime/webhook*.ts`.
+ * what they do is in `runtime/tracking/` and `runtime/webhooks/`.
  *
  * @module
  */
@@ -17,6 +17,7 @@ import { type ErrorCode, HttpError } from "../http_error.ts";
 import { parseJson } from "../json.ts";
 import { artifactRoutes } from "./artifacts.ts";
 import { experimentRoutes } from "./experiments.ts";
+import { type GateDeps, moveGuarded } from "./guarded_aliases.ts";
 import { loggedModelRoutes } from "./logged_models.ts";
 import { registryRoutes } from "./registry.ts";
 import { type MlflowRoute, RawReply, route } from "./route.ts";
@@ -25,7 +26,7 @@ import { webhookRoutes } from "./webhooks.ts";
 import { writeJson } from "./wire.ts";
 
 /** What the routes need. */
-export interface MlflowDeps {
+export interface MlflowDeps extends GateDeps {
   readonly store: Store;
   readonly access: Access;
 }
@@ -149,7 +150,7 @@ function makeHandler(
   entry: MlflowRoute,
   pattern: RegExp | null,
   prefix: string,
-  { store, access }: MlflowDeps,
+  { store, access, ...deps }: MlflowDeps,
 ): Handler {
   return async (exchange) => {
     const { request } = exchange;
@@ -161,8 +162,14 @@ function makeHandler(
       ...(pattern ? decodePath(pattern, url.pathname.slice(prefix.length)) : {}),
     };
     try {
-      const by = exchange.requester ?? userName();
-      const answer = await entry.answer(given, { store, exchange, by });
+      const { requester } = exchange;
+      const by = requester ?? userName();
+      const answer = await entry.answer(given, {
+        store,
+        exchange,
+        by,
+        moveGuarded: (change) => moveGuarded(store, deps, { ...change, by, requester }),
+      });
       return answer instanceof RawReply ? answer.reply : { status: 200, body: writeJson(answer) };
     } catch (error) {
       if (!(error instanceof TrackingError)) throw error;

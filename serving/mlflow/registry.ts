@@ -117,13 +117,17 @@ const modelRoutes: readonly MlflowRoute[] = [
     "POST",
     `${MODELS}/alias`,
     { ...alias, version: versionNumber },
-    async ({ name, alias, version }, { store, by }) => {
-      await moveAlias(store, { name, alias, version }, { by, reason: "set by an MLflow client" });
+    async ({ name, alias, version }, { store, by, moveGuarded }) => {
+      const reason = "set by an MLflow client";
+      if (!await moveGuarded({ name, alias, version })) {
+        await moveAlias(store, { name, alias, version }, { by, reason });
+      }
       return {};
     },
   ),
-  route("DELETE", `${MODELS}/alias`, alias, async ({ name, alias }, { store, by }) => {
+  route("DELETE", `${MODELS}/alias`, alias, async ({ name, alias }, { store, by, moveGuarded }) => {
     const reason = "deleted by an MLflow client";
+    await moveGuarded({ name, alias, version: null });
     await moveAlias(store, { name, alias, version: null }, { by, reason });
     return {};
   }),
@@ -214,11 +218,25 @@ const versionRoutes: readonly MlflowRoute[] = [
     "POST",
     `${VERSIONS}/transition-stage`,
     { ...version, stage: text, archive_existing_versions: flag.default(false) },
-    async ({ name, version, stage, archive_existing_versions: isArchiving }, { store, by }) => ({
-      model_version: writeVersion(
-        await moveToStage(store, { name, version, stage: parseStage(stage) }, { by, isArchiving }),
-      ),
-    }),
+    async (
+      { name, version, stage: text, archive_existing_versions: isArchiving },
+      { store, by, moveGuarded },
+    ) => {
+      const stage = parseStage(text);
+      const current = await getVersion(store, name, version);
+      // The aliases of stages: one of them comes, others go.
+      for (const alias of ["production", "staging"]) {
+        if (alias === stage.toLowerCase()) await moveGuarded({ name, alias, version });
+        else if (current.aliases.includes(alias)) {
+          await moveGuarded({ name, alias, version: null });
+        }
+      }
+      return {
+        model_version: writeVersion(
+          await moveToStage(store, { name, version, stage }, { by, isArchiving }),
+        ),
+      };
+    },
   ),
   route("GET", `${VERSIONS}/get-download-uri`, version, async ({ name, version }, { store }) => ({
     artifact_uri: (await getVersion(store, name, version)).storage,

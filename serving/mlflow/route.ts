@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { Role } from "../../runtime/api_keys.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import type { Exchange, Reply } from "../exchange.ts";
+import type { AliasChange } from "./guarded_aliases.ts";
 import { readFields } from "./wire.ts";
 
 /** What a route has at hand. */
@@ -11,6 +12,8 @@ export interface Call {
   readonly exchange: Exchange;
   /** Who asks: the name of the key, else of this server's user. */
   readonly by: string | null;
+  /** Moves a guarded alias by the gates; gives `false` when the alias is not guarded. */
+  moveGuarded(change: Pick<AliasChange, "name" | "alias" | "version">): Promise<boolean>;
 }
 
 /** One route. */

@@ -1,8 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { decideOn } from "../../runtime/registry/approvals.ts";
+import { resolveVersion } from "../../runtime/registry/model_registry.ts";
+import { GateParams } from "../../runtime/registry/gate_params.ts";
 import { openStore, type Store } from "../../runtime/store/store.ts";
 import { createApp, type GeophoneApp } from "../../server.ts";
 import { MAX_ARTIFACT_BYTES } from "../../serving/mlflow/artifacts.ts";
 import { mlflowRoutes } from "../../serving/mlflow/mod.ts";
+import { makeReport } from "../report_fixture.ts";
 import { buildTestModel, registerTestModel, testRecord } from "../model_fixture.ts";
 
 const API = "/api/2.0/mlflow";
@@ -20,7 +24,7 @@ interface Client {
 
 async function withClient(
   action: (client: Client) => Promise<void>,
-  options: { readonly apiKey?: string } = {},
+  options: { readonly apiKey?: string; readonly gates?: GateParams } = {},
 ): Promise<void> {
   await using store = await openStore(":memory:");
   await registerTestModel(store);
@@ -378,4 +382,56 @@ Deno.test("every route of the table answers nonsense with 4xx, never 5xx", () =>
       assert(query.status < 500, `${method} ${url}: ${query.status}`);
     }
     assertEquals(await store.query("select 1 from requests where status_code >= 500"), []);
+  }));
+
+Deno.test("a guarded alias moves by the gates alone, and each decision is on record", () =>
+  withClient(async ({ call, store }) => {
+    await registerTestModel(store, { seed: 2, alias: "challenger", report: makeReport() });
+    const set = (alias: string, version: string) =>
+      call("/registered-models/alias", { name: "rocks", alias, version });
+    assertEquals((await set("champion", "2")).status, 200);
+    const refused = await set("production", "2");
+    assertEquals([refused.status, refused.json.error_code], [403, "PERMISSION_DENIED"]);
+    assertStringIncludes(refused.json.message, "0 of 1 approvals");
+    const stage = await call("/model-versions/transition-stage", {
+      name: "rocks",
+      version: "2",
+      stage: "Production",
+    });
+    assertEquals(stage.status, 403);
+    const leaving = await call("/model-versions/transition-stage", {
+      name: "rocks",
+      version: "1",
+      stage: "Archived",
+    });
+    assertStringIncludes(leaving.json.message, 'Cannot delete alias "production" of "rocks"');
+    const gone = await call(
+      "/registered-models/alias",
+      { name: "rocks", alias: "production" },
+      "DELETE",
+    );
+    assertEquals(gone.status, 403);
+    const unsigned = await call("/model-versions/create", { name: "rocks", source: "s3://b/x" });
+    const { status } = await set("production", unsigned.json.model_version.version);
+    assertEquals(status, 403);
+    const decisions = await store.query(
+      "select version, is_promoted from promotions order by decided_at",
+    );
+    assert(decisions.length >= 2 && decisions.every((row) => row.is_promoted === false));
+    assertEquals(
+      await store.query("select version from aliases where alias = 'production'"),
+      [{ version: 1 }],
+    );
+    await decideOn(store, await resolveVersion(store, "rocks", "2"), {
+      decision: "approved",
+      by: "ada",
+      role: "operator",
+    });
+    assertEquals((await set("production", "2")).status, 200);
+    assertEquals(
+      await store.query("select version from aliases where alias = 'production'"),
+      [{ version: 2 }],
+    );
+  }, {
+    gates: GateParams.parse({ guarded: ["production"], approvals: { count: 1 }, mustBeat: [] }),
   }));
