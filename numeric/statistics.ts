@@ -152,10 +152,10 @@ export function largestDistance(a: Float64Array, b: Float64Array): number {
 }
 
 /**
- * Probability that Kolmogorov's limit exceeds `z`. Each of the two series converges within a few
- * terms on its side of 1.
+ * Gives the probability that Kolmogorov's limit exceeds `z` ≥ 0. Each of the two series converges
+ * within a few terms on its side of 1.
  */
-function kolmogorovTail(z: number): number {
+export function kolmogorovTail(z: number): number {
   if (z < 0.04) return 1; // The complement is below 1e-300.
   let sum = 0;
   if (z < 1) {
@@ -212,21 +212,36 @@ export function measureStability(
   const a = sortPresent(reference);
   const b = sortPresent(current);
   if (a.length === 0 || b.length === 0) return null;
-  const edges = quantileEdges(a, bins);
+  const edges = quantileEdges((probability) => interpolate(a, probability), bins);
   const expected = countShares(a, edges);
   const actual = countShares(b, edges);
-  return expected.reduce((sum, share, bin) => {
+  return sumStability(expected, actual, epsilon);
+}
+
+/** Gives the population stability index of shares over the same bins; see {@linkcode measureStability}. */
+export function sumStability(
+  reference: readonly number[],
+  current: readonly number[],
+  epsilon = 1e-4,
+): number {
+  return reference.reduce((sum, share, bin) => {
     const r = Math.max(share, epsilon);
-    const c = Math.max(actual[bin], epsilon);
+    const c = Math.max(current[bin], epsilon);
     return sum + (c - r) * Math.log(c / r);
   }, 0);
 }
 
-/** Ascending upper edges of all bins but the last. */
-function quantileEdges(sorted: Float64Array, bins: number): number[] {
+/**
+ * Gives the ascending upper edges of all bins of {@linkcode measureStability} but the last, of a
+ * reference with these quantiles.
+ */
+export function quantileEdges(
+  quantileOf: (probability: number) => number,
+  bins: number,
+): number[] {
   const edges: number[] = [];
   for (let bin = 1; bin < bins; bin++) {
-    const edge = interpolate(sorted, bin / bins);
+    const edge = quantileOf(bin / bins);
     if (edge !== edges.at(-1)) {
       edges.push(edge);
       continue;

@@ -89,7 +89,9 @@ export function countBins(
   const b = sortPresent(current);
   if (a.length === 0 || b.length === 0) return null;
   if (countDistinct(a) <= mostCategories) return countCategories(a, b);
-  const edges = sturgesEdges(a, b);
+  const first = Math.min(a[0], b[0]);
+  const last = Math.max(a[a.length - 1], b[b.length - 1]);
+  const edges = sturgesEdges(first, last, a.length + b.length);
   return { reference: countSorted(a, edges), current: countSorted(b, edges), bins: "sturges" };
 }
 
@@ -135,15 +137,18 @@ export function countDistinct(sorted: Float64Array): number {
   return count;
 }
 
-function sturgesEdges(a: Float64Array, b: Float64Array): Float64Array {
-  let first = Math.min(a[0], b[0]);
-  let last = Math.max(a[a.length - 1], b[b.length - 1]);
+/** Gives the ascending edges of Sturges bins of `n` values in `[first, last]`; see {@linkcode countBins}. */
+export function sturgesEdges(
+  first: number,
+  last: number,
+  n: number,
+): Float64Array {
   if (!Number.isFinite(last - first)) {
     throw new RangeError(
       `Cannot bin values from "${first}" to "${last}": bins of equal width need finite values`,
     );
   }
-  const count = first === last ? 1 : Math.ceil(Math.log2(a.length + b.length) + 1);
+  const count = first === last ? 1 : Math.ceil(Math.log2(n) + 1);
   if (first === last) [first, last] = [first - 0.5, last + 0.5];
   const step = (last - first) / count;
   return Float64Array.from({ length: count + 1 }, (_, i) => i === count ? last : first + i * step);

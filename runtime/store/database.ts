@@ -205,19 +205,21 @@ export class HeldDatabase implements Database {
       const out = new Float64Array(rows);
       let offset = 0;
       for (const chunk of chunks) {
+        // Asked once: each time it is a call into DuckDB.
+        const { rowCount } = chunk;
         if (type === DuckDBTypeId.DOUBLE) {
           const vector = chunk.getColumnVector(j) as unknown as {
             items: Float64Array;
             validity: { itemValid(index: number): boolean };
           };
-          for (let i = 0; i < chunk.rowCount; i++) {
+          for (let i = 0; i < rowCount; i++) {
             out[offset + i] = vector.validity.itemValid(i) ? vector.items[i] : NaN;
           }
         } else {
           const values = chunk.convertColumnValues(j, this.#duckdb.JSDuckDBValueConverter);
           for (let i = 0; i < values.length; i++) out[offset + i] = toNumber(values[i]);
         }
-        offset += chunk.rowCount;
+        offset += rowCount;
       }
       columns[name] = out;
     });

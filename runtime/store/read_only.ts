@@ -92,9 +92,8 @@ export async function narrowViews(
   await connection.run(`
     create temp view requests as from ${main}.requests where model = ${name};
     ${views.join("\n")}
-    create temp view judgements as
-      from ${main}.judgements j semi join temp.inferences i
-      on j.request_id = i.request_id and j.row = i.row`);
+    create temp view judgements as from ${main}.judgements where request_id in (
+      select request_id from ${main}.requests where ${ofVersion})`);
 }
 
 /** Largest answer of a read-only query unless its caller says otherwise. */
