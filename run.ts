@@ -13,6 +13,8 @@ import { AlertingParams } from "./runtime/alerts/params.ts";
 import type { ScheduleDeps } from "./runtime/alerts/scheduler.ts";
 import { tellAlerts, type TellOptions } from "./runtime/alerts/tell.ts";
 import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
+import type { ProfileDefinition } from "./runtime/monitors/definition.ts";
+import type { RefreshOptions } from "./runtime/monitors/refresh.ts";
 import type { GateParams } from "./runtime/registry/gate_params.ts";
 import { currentVersion } from "./runtime/registry/model_registry.ts";
 import { NotificationParams } from "./runtime/notifications/params.ts";
@@ -184,6 +186,17 @@ export function tellDeps(
     params: config.sections.alerting as AlertingParams,
     sinks: plugins.list("sink"),
     notifications: config.sections.notifications as NotificationParams,
+  };
+}
+
+/** What is profiled of a project's model, with the drift methods that its definition names. */
+export function monitorDeps(
+  { config, plugins }: Project,
+): Required<Pick<RefreshOptions, "definition" | "methods">> {
+  const { profile } = config.sections.monitoring as { readonly profile: ProfileDefinition };
+  return {
+    definition: profile,
+    methods: profile.methods.map((name) => plugins.get("drift", name)),
   };
 }
 

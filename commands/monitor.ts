@@ -1,16 +1,29 @@
 /** `deno task monitor`. */
-import { alertDeps, openProject, tellDeps } from "../run.ts";
+import { alertDeps, monitorDeps, openProject, type Project, tellDeps } from "../run.ts";
 import { AlertSchedule } from "../runtime/alerts/scheduler.ts";
 import { UsageError } from "../runtime/errors.ts";
+import { refreshEstimatesOf } from "../runtime/estimates/refresh.ts";
+import { refreshMonitors } from "../runtime/monitors/refresh.ts";
 import { SinkDispatcher } from "../runtime/notifications/sinks.ts";
-import { print } from "../runtime/terminal.ts";
+import { createProgressLine, print, printError } from "../runtime/terminal.ts";
 import { evaluate } from "./alerts/evaluate.ts";
 import type { Arguments } from "./arguments.ts";
-import { projectOptions } from "./options.ts";
+import { showProfile } from "./monitor/profile.ts";
+import { checkName, chooseVersion, projectOptions } from "./options.ts";
 
-/** Evaluates every alert that is not paused once, or with `--daemon` whenever its schedule says so. */
+/**
+ * Computes the windows that have closed, then evaluates every alert that is not paused; with `--daemon`
+ * evaluates them whenever their schedules say so.
+ */
 export async function run(args: Arguments): Promise<number> {
   const { once, daemon, model } = args.options;
+  const [action] = args.positionals;
+  if (action !== undefined) {
+    checkName("action of monitor", action, ["profile"]);
+    if (once === true || daemon === true) {
+      throw new UsageError("Cannot use --once or --daemon with profile: it only reads");
+    }
+  }
   if (once === true && daemon === true) {
     throw new UsageError("Cannot monitor once and as a daemon: give one of --once and --daemon");
   }
@@ -20,9 +33,19 @@ export async function run(args: Arguments): Promise<number> {
     );
   }
   await using project = await openProject({ ...projectOptions(args), create: false });
+  if (action === "profile") {
+    await showProfile(project, args);
+    return 0;
+  }
   if (daemon !== true) {
+    const isRefreshed = await refresh(project, args);
     const { alerts } = alertDeps(project);
-    return await evaluate(project, args, alerts.filter(({ schedule }) => !schedule?.isPaused));
+    const code = await evaluate(
+      project,
+      args,
+      alerts.filter(({ schedule }) => !schedule?.isPaused),
+    );
+    return isRefreshed ? code : 1;
   }
   const { promise, resolve } = Promise.withResolvers<void>();
   if (args.signal.aborted) resolve();
@@ -46,4 +69,23 @@ export async function run(args: Arguments): Promise<number> {
   await promise;
   await schedule.close();
   return 0;
+}
+
+/** Computes the windows that are due; says what failed, and gives whether nothing did. */
+async function refresh(project: Project, args: Arguments): Promise<boolean> {
+  const { model, version } = await chooseVersion(project, args);
+  using line = createProgressLine();
+  const { state, message } = await refreshMonitors(project.store, {
+    ...monitorDeps(project),
+    model,
+    version,
+    signal: args.signal,
+    onProgress: (share) => line.show(`profile ${Math.round(100 * share)} %`),
+  });
+  args.signal.throwIfAborted();
+  const { definition } = monitorDeps(project);
+  await refreshEstimatesOf(project.store, { model, version, definition, signal: args.signal });
+  if (state !== "FAILED") return true;
+  printError(`warning: the profile is not whole: ${message}`);
+  return false;
 }

@@ -10,6 +10,7 @@ import {
 import { heldOutRows } from "../numeric/split.ts";
 import type { Plugin } from "../plugins/plugin.ts";
 import { parseParams } from "../runtime/config.ts";
+import { hasHeldOut, type HeldOutHandle, heldOutSteps } from "../runtime/estimates/held_out.ts";
 import { fitClassifier } from "../runtime/fit.ts";
 import { OnnxSession } from "../runtime/onnx_session.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
@@ -55,6 +56,8 @@ export interface Report {
   readonly baselines: readonly Baseline[];
   readonly folds: readonly FoldScore[];
   readonly importances: TrainedModel["importances"];
+  /** The cross-validated predictions themselves, with their truth. */
+  readonly predictions: HeldOutHandle;
 }
 
 /** Cross-validates the model's trainer and the baselines. */
@@ -103,6 +106,7 @@ export const evaluation = defineStage<
     }
     const [own, ...others] = results;
     const scores = scoreClassifier(rows.y, own.probabilities, table.classes, options);
+    const predictions = await keepPredictions(rows, own.probabilities, { table, context });
     const report: Report = {
       trainer: model.trainer,
       target: table.target,
@@ -117,6 +121,7 @@ export const evaluation = defineStage<
       })),
       folds: own.folds,
       importances: model.importances,
+      predictions,
     };
     for (const name of headline) context.log(name, scores[name]?.value ?? NaN);
     return report;
@@ -135,6 +140,7 @@ export const evaluation = defineStage<
       ["trainer", "accuracy", "macro-F1", "ROC-AUC", "log-loss"].join("<th>")
     }${rows.map((row) => `<tr><td>${row.join("<td>")}`).join("")}</table>`;
   },
+  isCurrent: ({ predictions }, _params, { store }) => hasHeldOut(store, predictions),
 });
 
 /** Metrics of a report that are logged and shown. */
@@ -203,6 +209,27 @@ async function crossValidate(
     onProgress((fold + 1) / count);
   }
   return { probabilities, folds };
+}
+
+/** Keeps the cross-validated predictions: of what they say later, performance is estimated. */
+async function keepPredictions(
+  rows: GoldRows,
+  P: Matrix,
+  { table, context: { store } }: { readonly table: Gold; readonly context: Context },
+): Promise<HeldOutHandle> {
+  // The raw inputs are the first features; windows over them come after.
+  const X = matrix(rows.X.rows, table.inputs.length);
+  for (let i = 0; i < X.rows; i++) {
+    const from = i * rows.X.cols;
+    X.data.set(rows.X.data.subarray(from, from + X.cols), i * X.cols);
+  }
+  const { columns } = await store.readColumns(
+    `select _group from ${table.table} order by _group nulls first, _order, _source, _row`,
+  );
+  const groups = columns._group as readonly (string | null)[];
+  const { handle, steps } = await heldOutSteps({ X, P, y: rows.y, groups, order: rows.order });
+  await store.transaction(steps);
+  return handle;
 }
 
 /** A score with its interval, such as `0.483 [0.45, 0.51]`. */

@@ -1,6 +1,6 @@
 /**
- * Monitoring: the production stream goes through the real server path, then drift, alerts and judges
- * look at what the inference table holds.
+ * Monitoring: the production stream goes through the real server path, then drift, profiles, alerts and
+ * judges look at what the inference table holds.
  *
  * @module
  */
@@ -8,6 +8,9 @@ import { z } from "zod";
 import { judgeSample, type JudgeSummary, JudgingParams } from "../judges/judging.ts";
 import type { Plugin, Plugins, Severity } from "../plugins/plugin.ts";
 import { type AlertState, evaluateAlerts, lookAtAlerts } from "../runtime/alerts/engine.ts";
+import { refreshEstimatesOf } from "../runtime/estimates/refresh.ts";
+import { ProfileParams } from "../runtime/monitors/definition.ts";
+import { refreshMonitors } from "../runtime/monitors/refresh.ts";
 import { quoteIdentifier } from "../runtime/store/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { Deployment } from "./deployment.ts";
@@ -18,6 +21,7 @@ const Params = z.strictObject({
   batchRows: z.int().min(1).max(10_000).default(2_000)
     .describe("records per request of the production stream"),
   drift: z.array(z.string()).default(["ks", "psi"]).describe("drift methods by name"),
+  profile: ProfileParams.prefault({}).describe("what is computed of each window of predictions"),
   judging: JudgingParams.prefault({}).describe("which predictions are judged, and by whom"),
   alerts: z.array(z.string()).nullable().default(null)
     .describe("alerts by name; null is all of them"),
@@ -62,7 +66,7 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
   module: import.meta.url,
   params: Params,
   validate(params, plugins) {
-    for (const name of params.drift) plugins.get("drift", name);
+    for (const name of [...params.drift, ...params.profile.methods]) plugins.get("drift", name);
     for (const name of params.judging.judges) plugins.get("judge", name);
     for (const name of params.alerts ?? []) plugins.get("alert", name);
     for (const name of params.sinks) plugins.get("sink", name);
@@ -82,6 +86,7 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
     context.progress(0.5, "drift");
     const drift = await compareDrift(registered.silver, params, context);
     await recordDrift(drift, deployment, context);
+    await refreshProfile(registered, params, context);
     context.progress(0.6, "judges");
     const judges = await judgeSample(context.store, {
       judges: params.judging.judges.map((name) => context.plugins.get("judge", name)),
@@ -270,6 +275,37 @@ async function recordDrift(
       created_at: rows.map(() => now),
     },
   }]);
+}
+
+/** Computes the windows that have closed; the stream that was just scored is in one that has not. */
+async function refreshProfile(
+  { model, version }: Deployment["registered"],
+  { profile }: z.infer<typeof Params>,
+  context: Context,
+): Promise<void> {
+  const { state, windows, message } = await refreshMonitors(context.store, {
+    model,
+    version,
+    definition: profile,
+    methods: profile.methods.map((name) => context.plugins.get("drift", name)),
+    signal: context.signal,
+  });
+  context.signal.throwIfAborted();
+  context.log("profiled_windows", windows);
+  const estimated = await refreshEstimatesOf(context.store, {
+    model,
+    version,
+    definition: profile,
+    signal: context.signal,
+  });
+  context.log("estimated_windows", estimated.windows);
+  if (state === "FAILED") {
+    context.report({
+      check: "profile",
+      severity: "warning",
+      message: `the profile of closed windows is not whole: ${message}`,
+    });
+  }
 }
 
 function reportJudges(judges: readonly JudgeSummary[], context: Context): void {

@@ -9,6 +9,7 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
+import { versionViews } from "../schema/mod.ts";
 import { quoteIdentifier, quoteLiteral } from "../store/sql.ts";
 import type { Database, ReadLimits, ReadResult } from "../store/store.ts";
 
@@ -19,6 +20,8 @@ const TIMES: Readonly<Record<string, string>> = {
   inference_features: "request_time",
   payloads: "request_time",
   drift: "created_at",
+  profile: "created_at",
+  drift_metrics: "created_at",
   judgements: "created_at",
   label_history: "created_at",
   metrics: "created_at",
@@ -32,6 +35,7 @@ const TIMES: Readonly<Record<string, string>> = {
   resources: "time",
   sink_attempts: "created_at",
   input_ranges: "created_at",
+  estimates: "estimated_at",
 };
 
 /** Views that show the last state: the states before it, when each came to be, and whose state it is. */
@@ -50,7 +54,7 @@ const HISTORIES: Readonly<Record<string, string>> = {
 };
 
 /** Views that a version's scope narrows on the connection of the query. */
-const SCOPED = ["requests", "inferences", "inference_features", "drift", "judgements"];
+const SCOPED = ["requests", ...versionViews, "judgements"];
 
 /** Where the rows of a view come from; the store's own unless somebody gives others. */
 export type Rows = (view: string) => string | undefined;

@@ -10,9 +10,11 @@
  */
 import { accessSchema } from "./access.ts";
 import { alertsSchema } from "./alerts.ts";
+import { estimatesSchema } from "./estimates.ts";
 import { governanceSchema } from "./governance.ts";
 import { inferenceSchema } from "./inference.ts";
 import { monitoringSchema } from "./monitoring.ts";
+import { monitorsSchema } from "./monitors.ts";
 import { promotionSchema } from "./promotion.ts";
 import { quotaSchema } from "./quota.ts";
 import { trackingSchema } from "./tracking.ts";
@@ -143,10 +145,19 @@ export const migrations: readonly Migration[] = [
   { version: 8, statements: quotaSchema },
   { version: 9, statements: monitoringSchema },
   { version: 10, statements: alertsSchema },
+  { version: 11, statements: monitorsSchema },
+  { version: 12, statements: estimatesSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */
 export const SCHEMA_VERSION = migrations[migrations.length - 1].version;
 
 /** Views with the columns `model` and `version` of which an alert sees the rows of its version alone. */
-export const versionViews: readonly string[] = ["inferences", "inference_features", "drift"];
+export const versionViews: readonly string[] = [
+  "inferences",
+  "inference_features",
+  "drift",
+  "profile",
+  "drift_metrics",
+  "estimates",
+];

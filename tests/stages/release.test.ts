@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { artifactStep, readArtifact } from "../../runtime/artifacts.ts";
 import {
   currentVersion,
@@ -292,4 +298,31 @@ Deno.test("monitoring() says that there is nothing to score when no production d
     const state = await monitor(context, version, {});
     assertEquals([state.scored, state.drift], [[], []]);
     assertEquals(context.findings.find((f) => f.check === "production_stream")?.severity, "info");
+  }));
+
+Deno.test("monitoring() profiles closed windows against the training rows, and reports what failed", () =>
+  withRegistered({}, async (context, version) => {
+    await context.store.query(
+      `insert into core.inferences by name select 'r' as request_id, position as row,
+         timestamp '2026-01-05' + to_seconds(position) as request_time, 'test' as model,
+         1 as version, features, 'calm' as label, 0.8 as confidence, probabilities,
+         group_name as slice
+       from core.held_out_predictions`,
+    );
+    const metrics = [{ name: "bad", kind: "aggregate", sql: "sum(nothing)" }];
+    await monitor(context, version, { profile: { metrics } });
+    const rows = await context.store.query(
+      `select column_name, is_drifted, reference_count = current_count as is_same
+       from drift_metrics where drift_type = 'BASELINE' and column_kind in ('feature', 'prediction')
+         and slice_key is null order by column_kind, column_name`,
+    );
+    assertEquals(rows.map(({ is_same }) => is_same), rows.map(() => true));
+    assertEquals(rows.map(({ is_drifted }) => is_drifted), [
+      ...rows.slice(1).map(() => false),
+      true,
+    ]);
+    const finding = context.findings.find(({ check }) => check === "profile");
+    assertStringIncludes(finding!.message, 'metric "bad"');
+    const params = monitoring.params.parse({ profile: { methods: ["hellinge"] } });
+    assertThrows(() => monitoring.validate!(params, context.plugins), Error, "hellinge");
   }));

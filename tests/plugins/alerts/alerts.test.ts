@@ -49,6 +49,20 @@ async function addClasses(
   }
 }
 
+/** Inserts the estimate of one window of a slice: 65 %, of a version that promised 80 %. */
+async function addEstimate(
+  store: Store,
+  { high, daysAgo = 2, floor = 0.8 }: { high: number; daysAgo?: number; floor?: number | null },
+): Promise<void> {
+  const window = `'rocks' as model, 1 as version, '1 day' as granularity, 400 as rows,
+    0 as labeled_rows, now()::date - ${daysAgo} as window_start, window_start + 1 as window_end`;
+  await store.query(`insert into core.estimate_windows by name
+    select ${window}, 'd' as definition, now()::timestamp as estimated_at`);
+  await store.query(`insert into core.estimates by name
+    select ${window}, 'P-130' as slice, 'accuracy' as metric, 0.65 as estimate, 0.6 as low,
+      ${high} as high, ${floor === null ? "null" : floor}::double as floor`);
+}
+
 interface Case {
   /** Rows with which it fires, and what its only finding then says. */
   readonly fires: (store: Store) => Promise<unknown>;
@@ -164,6 +178,34 @@ const cases: Readonly<Record<string, Case>> = {
       (store) => addRequests(store, { count: 19, status: 500 }),
       (store) => addRequests(store, { count: 50, status: 422 }),
       (store) => addRequests(store, { count: 50, status: 500, minutesAgo: 61 }),
+    ],
+  },
+  estimated_accuracy: {
+    async fires(store) {
+      await addModel(store);
+      await addEstimate(store, { high: 0.7 });
+    },
+    subject: "P-130",
+    message:
+      /^65 % of 400 predictions of P-130 are estimated to be right, 70 % at most; version 1 promised 80 %$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addEstimate(store, { high: 0.85 }); // the contract is within the band
+      },
+      async (store) => {
+        await addModel(store);
+        await addEstimate(store, { high: 0.7, daysAgo: 3 });
+        await addEstimate(store, { high: 0.9, daysAgo: 2 }); // the latest window counts
+      },
+      async (store) => {
+        await addModel(store, { alias: null }); // not served
+        await addEstimate(store, { high: 0.7 });
+      },
+      async (store) => {
+        await addModel(store);
+        await addEstimate(store, { high: 0.7, floor: null }); // nothing was promised
+      },
     ],
   },
   implausible_predictions: {

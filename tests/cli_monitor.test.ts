@@ -1,0 +1,73 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "node:path";
+import { openStore } from "../runtime/store/store.ts";
+import { ROOT, runCli, withProjectFolder } from "./cli_runner.ts";
+import { registerTestModel, testClasses } from "./model_fixture.ts";
+
+/** A store whose model `wells` made fifty predictions on each of two days past; the second moved. */
+async function fillStore(path: string): Promise<void> {
+  await using store = await openStore(path, { publish: false });
+  await registerTestModel(store, { model: "wells" });
+  for (const [daysAgo, gr] of [[3, 50], [2, 90]]) {
+    await store.query(
+      `insert into core.inferences by name select ?::varchar as request_id, range::integer as row,
+         date_trunc('day', now() at time zone 'UTC') - to_days(?::integer) + to_minutes(range)
+           as request_time, 'wells' as model, 1 as version,
+         [? + range % 10, 2.5, null]::double[] as features, ? as label, 0.8 as confidence,
+         [0.8, 0.1, 0.1]::float[] as probabilities from range(50)`,
+      [`r${daysAgo}`, daysAgo, gr, testClasses[0]],
+    );
+  }
+}
+
+Deno.test("monitor computes closed windows, and monitor profile shows the latest one", async () => {
+  await withProjectFolder(async (folder) => {
+    const path = join(folder, "store.duckdb");
+    await fillStore(path);
+    const monitor = (...args: string[]) =>
+      runCli(["monitor", ...args, "--set", `store=${path}`], ROOT);
+    const before = await monitor("profile");
+    assertEquals(before.code, 0);
+    assertStringIncludes(
+      before.stdout,
+      'no window of wells version 1 has been computed: "deno task monitor" computes those that have closed',
+    );
+    await monitor("--once");
+    const text = await monitor("profile");
+    assertMatch(text.stdout, /^1 day, [\d-]+ 00:00 to [\d-]+ 00:00 UTC: 50 rows, no labels$/m);
+    assertMatch(text.stdout, /^GR +0 +94\.5 +94\.5 .* ks +1 .* yes$/m);
+    assertMatch(text.stdout, /^NPHI +100 .* 0 reference values, it takes 30$/m);
+    const { model, version, profiles } = JSON.parse((await monitor("profile", "--json")).stdout);
+    assertEquals([model, version, profiles.length, profiles[0].rows], ["wells", 1, 1, 50]);
+    assertEquals(profiles[0].columns[0].column, "GR");
+  });
+});
+
+Deno.test("monitor refuses an action it does not know, and profile as a daemon", async () => {
+  const wrong = await runCli(["monitor", "profil"], ROOT);
+  assertEquals(wrong.code, 2);
+  assertStringIncludes(
+    wrong.stderr,
+    'Cannot find action of monitor "profil"; did you mean "profile"?',
+  );
+  const daemon = await runCli(["monitor", "profile", "--daemon"], ROOT);
+  assertEquals(daemon.code, 2);
+  assertStringIncludes(daemon.stderr, "Cannot use --once or --daemon with profile: it only reads");
+});
+
+Deno.test("monitor names a metric that fails, evaluates the alerts and ends with 1", async () => {
+  await withProjectFolder(async (folder) => {
+    const path = join(folder, "store.duckdb");
+    await fillStore(path);
+    const { code, stdout, stderr } = await runCli([
+      "monitor",
+      "--set",
+      `store=${path}`,
+      "--set",
+      'monitoring.profile.metrics=[{"name": "bad", "kind": "aggregate", "sql": "sum(nothing)"}]',
+    ], ROOT);
+    assertEquals(code, 1);
+    assertMatch(stderr, /^warning: the profile is not whole: metric "bad": .*nothing/m);
+    assertStringIncludes(stdout, "data_drift");
+  });
+});
