@@ -2,6 +2,15 @@
 
 const TAG = "$geophone";
 
+/** Typed arrays by the names under which they travel. */
+const arrays = {
+  f64: Float64Array,
+  f32: Float32Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  u8: Uint8Array,
+} as const;
+
 /**
  * Encodes a value as JSON text; {@linkcode decodeJson} gives it back.
  *
@@ -19,9 +28,9 @@ export function encodeJson(value: unknown): string {
     // JSON.stringify calls toJSON first; the holder still has the original.
     const original = this[key];
     if (original instanceof Date) return { [TAG]: "date", value: original.getTime() };
-    if (original instanceof Float64Array) return { [TAG]: "f64", value: toBase64(original) };
-    if (original instanceof Float32Array) return { [TAG]: "f32", value: toBase64(original) };
-    if (original instanceof Uint8Array) return { [TAG]: "u8", value: toBase64(original) };
+    if (ArrayBuffer.isView(original)) {
+      return { [TAG]: nameArray(original), value: toBase64(original) };
+    }
     if (typeof original === "bigint") return { [TAG]: "bigint", value: String(original) };
     if (typeof original === "number" && !Number.isFinite(original)) {
       return { [TAG]: "number", value: String(original) };
@@ -37,24 +46,24 @@ export function decodeJson(text: string): unknown {
     switch (value[TAG]) {
       case "date":
         return new Date(value.value);
-      case "f64":
-        return new Float64Array(fromBase64(value.value).buffer);
-      case "f32":
-        return new Float32Array(fromBase64(value.value).buffer);
-      case "u8":
-        return fromBase64(value.value);
       case "bigint":
         return BigInt(value.value);
-      default:
+      case "number":
         return Number(value.value);
+      default:
+        return new arrays[value[TAG] as keyof typeof arrays](
+          Uint8Array.fromBase64(value.value).buffer,
+        );
     }
   });
 }
 
-function toBase64(values: ArrayBufferView): string {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).toBase64();
+function nameArray(array: ArrayBufferView): string {
+  const found = Object.entries(arrays).find(([, Type]) => array.constructor === Type);
+  if (found) return found[0];
+  throw new TypeError(`Cannot send a ${array.constructor.name}: it has no form in JSON`);
 }
 
-function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.fromBase64(text);
+function toBase64(values: ArrayBufferView): string {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength).toBase64();
 }
