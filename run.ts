@@ -5,8 +5,9 @@
  * @module
  */
 import { resolve } from "node:path";
-import { judges } from "./judges/mod.ts";
+import { connection, judges } from "./judges/mod.ts";
 import { JudgingParams } from "./judges/judging.ts";
+import { isJudgeFile, loadJudges } from "./judges/markdown.ts";
 import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
 import { AlertingParams } from "./runtime/alerts/params.ts";
@@ -23,6 +24,8 @@ import { RetentionParams } from "./runtime/inference/retention.ts";
 import { checkStages, openRun, type Reporter, type Run, type Selection } from "./runtime/runner.ts";
 import { describeError, UsageError } from "./runtime/errors.ts";
 import { openStore, type Store } from "./runtime/store/store.ts";
+import { setTracing } from "./runtime/traces/log.ts";
+import { TracingParams } from "./runtime/traces/params.ts";
 import type { GeophoneApp } from "./server.ts";
 import { ServingParams } from "./serving/params.ts";
 import { stages } from "./stages/mod.ts";
@@ -73,6 +76,7 @@ export const sections = {
   resources: ResourceParams.prefault({}),
   notifications: NotificationParams.prefault({}),
   alerting: AlertingParams.prefault({}),
+  tracing: TracingParams.prefault({}),
 };
 
 /**
@@ -85,7 +89,9 @@ export async function openPlugins(
   baseDir?: string,
 ): Promise<Plugins> {
   try {
-    return new Plugins([...await loadPlugins(specifiers, baseDir), ...judges, ...extra]);
+    const modules = specifiers.filter((specifier) => !isJudgeFile(specifier));
+    const custom = await loadJudges(specifiers.filter(isJudgeFile), connection, baseDir);
+    return new Plugins([...await loadPlugins(modules, baseDir), ...judges, ...custom, ...extra]);
   } catch (error) {
     throw new UsageError(describeError(error).replace(/\.$/, ""), { cause: error });
   }
@@ -105,6 +111,7 @@ export async function openProject(options: ProjectOptions = {}): Promise<Project
     create: options.create ?? true,
     thread: options.thread ?? false,
   });
+  setTracing(store, { params: config.sections.tracing as TracingParams });
   let app: Promise<GeophoneApp> | undefined;
   const request = async (path: string, init?: RequestInit) => {
     app ??= openApp({ config, store });

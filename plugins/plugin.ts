@@ -272,6 +272,8 @@ export interface Inference {
   /** Probability by class name. */
   readonly probabilities: Readonly<Record<string, number>>;
   readonly confidence: number;
+  /** Texts of a model that reads or writes text: `input`, `output`, `context`, `expected`, … */
+  readonly texts?: Readonly<Record<string, string>>;
 }
 
 /** What training left behind for judges: per class and input column, mean and deviation. */
@@ -281,32 +283,101 @@ export interface ClassProfile {
   readonly std: Readonly<Record<string, number>>;
 }
 
+/** What a verdict rests on and what it cost, as far as the judge knows. */
+export interface VerdictEvidence {
+  /** The model's own words, or what a rule measured, as they came. */
+  readonly raw?: string;
+  /** The verdict in a word, such as `PASS` or the judge's own class. */
+  readonly label?: string;
+  /** Probability that the model gave to the answers it was offered, in `[0, 1]`. */
+  readonly mass?: number;
+  /** Address of the server that answered. */
+  readonly server?: string;
+  /** Content hash of the model's weights, as the server told it. */
+  readonly modelDigest?: string;
+  readonly seed?: number;
+  readonly tokensIn?: number;
+  readonly tokensOut?: number;
+  /** Time that the answers took, milliseconds; waiting between attempts included. */
+  readonly ms?: number;
+}
+
 /** A judge's opinion. An error is never a number. */
 export type Verdict =
-  | {
-    readonly status: "scored";
-    /** Plausibility of the prediction in `[0, 1]`. */
-    readonly score: number;
-    readonly rationale?: string;
-    readonly tokensIn?: number;
-    readonly tokensOut?: number;
-  }
-  | { readonly status: "abstained"; readonly kind: string; readonly rationale?: string }
-  | { readonly status: "error"; readonly kind: string; readonly message: string };
+  & VerdictEvidence
+  & (
+    | {
+      readonly status: "scored";
+      /** Plausibility of the prediction in `[0, 1]`. */
+      readonly score: number;
+      readonly rationale?: string;
+    }
+    | { readonly status: "abstained"; readonly kind: string; readonly rationale?: string }
+    | {
+      readonly status: "error";
+      readonly kind: string;
+      readonly message: string;
+      /** Whether the same question may be answered later. */
+      readonly isRetryable?: boolean;
+    }
+  );
+
+/** A prediction among those that were made before, at a distance of at least 0. */
+export interface Neighbor {
+  readonly inference: Inference;
+  /** Root of the mean squared difference of the shared features, each in units of its deviation. */
+  readonly distance: number;
+}
+
+/** What a judge may ask about beyond the one row; nothing is read before it is asked for. */
+export interface JudgeHistory {
+  /** At most `count` of the recent predictions of other rows, the nearest first. */
+  neighbors(inference: Inference, count: number): Promise<readonly Neighbor[]>;
+  /** At most `count` rows of the same request before and after this one, in their order. */
+  around(inference: Inference, count: number): Promise<{
+    readonly before: readonly Inference[];
+    readonly after: readonly Inference[];
+  }>;
+  /** Predictions of this version whose true label is known. */
+  outcomes(): Promise<readonly { readonly confidence: number; readonly isCorrect: boolean }[]>;
+  /** Predictions whose truth is known, right ones and wrong ones, to learn from. */
+  known(): Promise<readonly KnownInference[]>;
+  /** The last scores that other judges gave to the same prediction, by judge. */
+  scores(inference: Inference): Promise<Readonly<Record<string, number>>>;
+}
+
+/** A prediction whose truth is known. */
+export interface KnownInference {
+  readonly inference: Inference;
+  /** Whether the predicted label is the true one. */
+  readonly isGood: boolean;
+}
+
+/** What a judge is given beside the prediction. */
+export interface JudgeContext {
+  readonly profiles: Readonly<Record<string, ClassProfile>>;
+  readonly signal: AbortSignal;
+  /** Left out where no other rows are known. */
+  readonly history?: JudgeHistory;
+  /** The judge's own parameters, checked against its `params`. */
+  readonly params?: unknown;
+  /** A score below it is flagged; only what is flagged is asked for a rationale. Left out: nothing. */
+  readonly flagBelow?: number;
+  /** Columns and texts that no prompt may show. */
+  readonly redact?: readonly string[];
+}
 
 /** Scores sampled inferences. Never throws: what went wrong is a verdict of status `error`. */
 export interface Judge {
   /** Hash over prompt, model and parameters: verdicts compare only within one version. */
   readonly version: string;
+  /** Its parameters in `judging.params` of a config; left out: it takes none. */
+  readonly params?: z.ZodType;
   /** Whether it can answer now, with the reason when not. */
   probe(signal: AbortSignal): Promise<{ readonly ready: boolean; readonly detail: string }>;
-  judge(
-    inference: Inference,
-    context: {
-      readonly profiles: Readonly<Record<string, ClassProfile>>;
-      readonly signal: AbortSignal;
-    },
-  ): Promise<Verdict>;
+  judge(inference: Inference, context: JudgeContext): Promise<Verdict>;
+  /** Learns from rows of known truth before it judges, and gives what of it belongs to the version. */
+  learn?(context: JudgeContext): Promise<string>;
 }
 
 /** Every kind of plugin. A new kind is one line here. */

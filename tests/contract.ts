@@ -19,6 +19,7 @@ import { Graph } from "../numeric/onnx.ts";
 import { Random } from "../numeric/random.ts";
 import type {
   AlertEvent,
+  ClassProfile,
   Dataset,
   FitContext,
   Inference,
@@ -447,8 +448,14 @@ export function assertVerdict(verdict: Verdict): void {
   assert(!("score" in verdict), "a score without being scored");
 }
 
-/** Registers the tests every judge must pass, whether it can answer now or not. */
-export function testJudge(judge: Plugin<"judge">): void {
+/**
+ * Registers the tests every judge must pass, whether it can answer now or not. One that
+ * `judgesAbsence` scores a record without values, too, where it knows what should be there.
+ */
+export function testJudge(
+  judge: Plugin<"judge">,
+  { judgesAbsence = false }: { readonly judgesAbsence?: boolean } = {},
+): void {
   const { name } = judge;
 
   Deno.test(`judge ${name}.probe() says whether it can answer, and has a version`, async () => {
@@ -457,6 +464,9 @@ export function testJudge(judge: Plugin<"judge">): void {
     assert(detail.length > 0);
     assert(judge.version.length > 0);
     assertEquals(judge.version, judge.version);
+    const params = judge.params?.safeParse({ no_such_parameter: 1 });
+    assert(params?.success !== true, "it takes a parameter that it does not know");
+    assert(judge.params?.safeParse({}).success !== false, "a parameter has no default");
   });
 
   Deno.test(`judge ${name}.judge() gives a verdict and never throws, whatever it is asked`, async () => {
@@ -493,7 +503,9 @@ export function testJudge(judge: Plugin<"judge">): void {
     ) {
       const verdict = await judge.judge(each, { profiles: known, signal });
       assertVerdict(verdict);
-      assertNotEquals(verdict.status, "scored");
+      const isExpected = Object.hasOwn(known, each.label) &&
+        Object.keys((known as Readonly<Record<string, ClassProfile>>)[each.label].mean).length > 0;
+      if (!(judgesAbsence && isExpected)) assertNotEquals(verdict.status, "scored");
     }
   });
 }

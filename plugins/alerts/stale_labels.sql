@@ -1,8 +1,8 @@
 -- severity: info
 -- summary: a model in production is used, but its newest label is older than two weeks
 with newest as (
-  select i.model, max(l.created_at) as labeled_at
-  from labels l join inferences i using (request_id, row) group by i.model)
+  select r.model, max(l.created_at) as labeled_at
+  from labels l join requests r using (request_id) where r.model is not null group by r.model)
 select model as subject, labeled_at,
   format('the newest label of {} is of {}', model, labeled_at) as message
 from newest

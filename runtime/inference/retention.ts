@@ -22,7 +22,8 @@ export const RetentionParams = z.strictObject({
   ),
   historyDays: z.number().positive().optional().describe(
     "Days that drift, evaluations and transitions of alerts, deliveries to sinks and webhooks and " +
-      "resources are kept, the latest of each and what still waits always; left out: always",
+      "resources are kept, the latest of each and what still waits always, and days that traces " +
+      "are kept; left out: always",
   ),
   keepLabeled: z.boolean().default(false).describe(
     "Whether requests with a label stay whatever their age, as for a legal hold",
@@ -114,6 +115,8 @@ const history = {
   sink_outbox: { time: "created_at", isKept: "state = 'pending'" },
   webhook_attempts: { time: "attempted_at", isKept: pending("webhook_outbox") },
   webhook_outbox: { time: "created_at", isKept: "state = 'pending'" },
+  spans: { time: "started_at", isKept: "false" },
+  llm_calls: { time: "started_at", isKept: "false" },
 };
 
 /** Rows of a table of {@linkcode history} that go. */

@@ -13,11 +13,14 @@ import { alertsSchema } from "./alerts.ts";
 import { estimatesSchema } from "./estimates.ts";
 import { governanceSchema } from "./governance.ts";
 import { inferenceSchema } from "./inference.ts";
+import { judgesSchema } from "./judges.ts";
+import { judgingSchema } from "./judging.ts";
 import { monitoringSchema } from "./monitoring.ts";
 import { monitorsSchema } from "./monitors.ts";
 import { promotionSchema } from "./promotion.ts";
 import { quotaSchema } from "./quota.ts";
 import { trackingSchema } from "./tracking.ts";
+import { tracesSchema } from "./traces.ts";
 import { trafficSchema } from "./traffic.ts";
 
 /** Statements that bring a store of the version before to `version`. */
@@ -147,6 +150,9 @@ export const migrations: readonly Migration[] = [
   { version: 10, statements: alertsSchema },
   { version: 11, statements: monitorsSchema },
   { version: 12, statements: estimatesSchema },
+  { version: 13, statements: judgingSchema },
+  { version: 14, statements: judgesSchema },
+  { version: 15, statements: tracesSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */

@@ -1,10 +1,14 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { connect } from "../../judges/clients/connection.ts";
+import { createLlmJudge } from "../../judges/forms/form.ts";
+import { referenceYesNo } from "../../judges/forms/reference_yesno.ts";
 import { judgeSample, type JudgingOptions, JudgingParams } from "../../judges/judging.ts";
 import { rule } from "../../judges/rule.ts";
-import { isSampled } from "../../judges/sampling.ts";
+import { drawRow } from "../../judges/sampling/draw.ts";
 import type { Inference, Plugin, Verdict } from "../../plugins/plugin.ts";
 import { openStore, type Store } from "../../runtime/store/store.ts";
 import { addInferences, addModel } from "../plugins/alerts/rows.ts";
+import { makeReply, serveFault } from "./fault_server.ts";
 
 const REQUEST = "22222222-2222-4222-8222-222222222222";
 
@@ -77,7 +81,7 @@ Deno.test("judgeSample() writes verdicts with their probability when asked once,
   const options = makeOptions([judge], { samplingRate: 0.5 });
   const [first] = await judgeSample(store, options);
   const drawn = Array.from({ length: 600 }, (_, row) => row)
-    .filter((row) => isSampled({ requestId: REQUEST, row }, 0.5, 42));
+    .filter((row) => drawRow({ requestId: REQUEST, row }, 42) < 0.5);
   assertEquals(asked, drawn);
   const low = drawn.filter((row) => row % 4 === 0).length;
   assertEquals([first.status, first.detail, first.abstained, first.errors, first.left], [
@@ -124,7 +128,7 @@ Deno.test("judgeSample() asks again when the judge has a new version, another se
   assertEquals(
     [...first, ...asked.splice(0)].sort((a, b) => a - b),
     Array.from({ length: 200 }, (_, row) => row)
-      .filter((row) => isSampled({ requestId: REQUEST, row }, 0.6, 42)),
+      .filter((row) => drawRow({ requestId: REQUEST, row }, 42) < 0.6),
   );
   await judgeSample(store, makeOptions([{ ...judge, version: "fake-2" }], { samplingRate: 0.2 }));
   assertEquals(new Set(asked), first);
@@ -267,4 +271,59 @@ Deno.test("judgeSample() gives the judge the features, probabilities and label a
   });
   assertAlmostEquals(probabilities.sandstone, 0.8, 1e-6);
   assertEquals(Object.keys(probabilities), ["sandstone", "siltstone", "anhydrite"]);
+});
+
+Deno.test("judgeSample() keeps what an LLM's verdict rests on, and whether an error may pass", async () => {
+  await using store = await openInferences(3);
+  await using server = serveFault(
+    "openai",
+    (_, count) =>
+      count < 3
+        ? Response.json(makeReply("openai", { shares: { Yes: 0.6, No: 0.2 } }))
+        : Response.json({ error: "busy" }, { status: 503 }),
+  );
+  const connection = connect({ host: server.host }, { attempts: 1 });
+  const llm = createLlmJudge({
+    name: "llm",
+    summary: "",
+    form: referenceYesNo(),
+    connection,
+    seed: 5,
+  });
+  const [summary] = await judgeSample(store, makeOptions([llm]));
+  assertEquals([summary.scored, summary.errors, summary.left], [2, 1, 1]);
+  const rows = await store.query(
+    `select distinct judge_version, status, kind, round(score, 6) as score, raw, round(mass, 6) as mass,
+       server, model_digest, seed, is_retryable, tokens_in from judgements order by status desc`,
+  );
+  const digest = /@(\w{12})$/.exec(llm.version)![1];
+  const shared = {
+    judge_version: llm.version,
+    server: server.host,
+    model_digest: digest,
+    seed: 5,
+  };
+  const found: Record<string, unknown>[] = rows.map((row) => ({ ...row, seed: Number(row.seed) }));
+  assertEquals(found, [
+    {
+      ...shared,
+      status: "scored",
+      kind: null,
+      score: 0.75,
+      raw: "Yes",
+      mass: 0.8,
+      is_retryable: null,
+      tokens_in: 120,
+    },
+    {
+      ...shared,
+      status: "error",
+      kind: "loading",
+      score: null,
+      raw: null,
+      mass: null,
+      is_retryable: true,
+      tokens_in: null,
+    },
+  ]);
 });

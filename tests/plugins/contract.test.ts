@@ -1,7 +1,7 @@
 /** Every built-in plugin passes its kind's suite; trainers have theirs in `trainers/`. */
 import { assertEquals } from "@std/assert";
-import { judges } from "../../judges/mod.ts";
-import { createOllamaJudge } from "../../judges/ollama.ts";
+import { connect } from "../../judges/clients/connection.ts";
+import { createJudges } from "../../judges/mod.ts";
 import { loadPlugins } from "../../plugins/mod.ts";
 import { Plugins } from "../../plugins/plugin.ts";
 import type { Store } from "../../runtime/store/store.ts";
@@ -18,7 +18,9 @@ import {
 import { openReceiver } from "./sinks/receiver.ts";
 import { openSmtpServer } from "./sinks/smtp_server.ts";
 
-const plugins = new Plugins([...await loadPlugins(), ...judges]);
+// A server that may run on this machine is no part of the tests.
+const nobody = connect({ host: "http://127.0.0.1:1" }, { attempts: 1 });
+const plugins = new Plugins([...await loadPlugins(), ...createJudges(nobody)]);
 
 /** How a file of the sample rows comes to be, by source. A new source is one line here. */
 const samples: Readonly<Record<string, (path: string, store: Store) => Promise<unknown>>> = {
@@ -159,8 +161,8 @@ for (const drift of plugins.list("drift")) {
 for (const alert of plugins.list("alert")) testAlert(alert);
 for (const sink of plugins.list("sink")) testSink(sink, receivers[sink.name]);
 for (const judge of plugins.list("judge")) {
-  // A server that may run on this machine is no part of the tests.
-  testJudge(judge.name === "ollama" ? createOllamaJudge({ host: "http://127.0.0.1:1" }) : judge);
+  // That nothing was measured is what a triage of data is about.
+  testJudge(judge, { judgesAbsence: judge.name === "triage" });
 }
 
 Deno.test("loadPlugins() gives every built-in plugin a summary and the samples above fit them", () => {

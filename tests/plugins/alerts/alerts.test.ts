@@ -536,6 +536,7 @@ const cases: Readonly<Record<string, Case>> = {
       await addModel(store);
       await addInferences(store, { count: 10, requestId: request, label: "sand" });
       await addRequests(store, { count: 10 });
+      await addRequests(store, { count: 1, requestId: request });
       await label(store, 10, 10);
       await store.query("update core.labels set created_at = ?", [ago(15 * DAY)]);
     },
@@ -546,12 +547,13 @@ const cases: Readonly<Record<string, Case>> = {
         await addModel(store);
         await addInferences(store, { count: 10, requestId: request, label: "sand" });
         await addRequests(store, { count: 10 });
+        await addRequests(store, { count: 1, requestId: request });
         await label(store, 10, 10); // just now
       },
       async (store) => {
         await addModel(store);
         await addInferences(store, { count: 10, requestId: request, label: "sand" });
-        await addRequests(store, { count: 10, minutesAgo: 8 * DAY }); // it is not used
+        await addRequests(store, { count: 1, minutesAgo: 8 * DAY, requestId: request }); // it is not used
         await label(store, 10, 10);
         await store.query("update core.labels set created_at = ?", [ago(15 * DAY)]);
       },

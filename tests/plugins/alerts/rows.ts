@@ -29,6 +29,8 @@ export interface RequestOptions {
   readonly model?: string | null;
   /** Name of the key; default none. */
   readonly requester?: string | null;
+  /** One id for all; default one of its own for each. */
+  readonly requestId?: string;
 }
 
 /** Inserts requests of one kind. */
@@ -41,13 +43,14 @@ export async function addRequests(store: Store, options: RequestOptions): Promis
     rowCount = 1,
     model = "rocks",
     requester = null,
+    requestId = null,
   } = options;
   await store.query(
     `insert into core.requests by name
-     select uuid()::varchar as request_id, ?::timestamp as request_time, 'POST' as method,
+     select coalesce(?, uuid()::varchar) as request_id, ?::timestamp as request_time, 'POST' as method,
        '/predict' as endpoint, ?::integer as status_code, ?::varchar as model, 1 as version,
        ?::integer as row_count, ?::double as duration_ms, ?::varchar as requester from range(?::bigint)`,
-    [ago(minutesAgo), status, model, rowCount, durationMs, requester, count],
+    [requestId, ago(minutesAgo), status, model, rowCount, durationMs, requester, count],
   );
 }
 

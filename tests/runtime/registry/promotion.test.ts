@@ -197,14 +197,17 @@ Deno.test("promote() asks drift of the latest monitoring, judges and alerts of t
         params: [`r${i}`, new Date(0), i < 100 ? 1 : 2],
       },
       {
-        sql: `insert into core.judgements values
+        sql:
+          `insert into core.judgements (request_id, row, judge, judge_version, status, kind, score, rationale,
+            inclusion_probability, tokens_in, tokens_out, ms, created_at) values
           (?, 0, 'rule', '1', 'scored', null, ?, null, 1, null, null, 1, ?)`,
         // Those of version 2 are worse; the first of version 1 was judged again.
         params: [`r${i}`, i < 100 ? 0.9 : 0.1, new Date(i)],
       },
     ]));
     await store.query(
-      `insert into core.judgements values
+      `insert into core.judgements (request_id, row, judge, judge_version, status, kind, score, rationale,
+            inclusion_probability, tokens_in, tokens_out, ms, created_at) values
         ('r0', 0, 'rule', '1', 'error', 'judge', null, 'x', 1, null, null, 1, now())`,
     );
     const judge = (await ask({ minJudgeScore: 0.7 })).checks.find(({ check }) =>

@@ -1,0 +1,165 @@
+/** Rows beyond the one that is judged, read from the store when a judge first asks for them. */
+import type { Inference, JudgeHistory, KnownInference, Neighbor } from "../plugins/plugin.ts";
+import type { Store } from "../runtime/store/store.ts";
+import { makeCases } from "./cases/cases.ts";
+import { inferenceColumns, type InferenceRow, toInference } from "./rows.ts";
+
+/** Most recent predictions among which neighbors are looked for. */
+const RECENT_ROWS = 5_000;
+
+/** Most labelled predictions that are read, the latest. */
+const OUTCOME_ROWS = 50_000;
+
+/** Most rows of known truth to learn from, of training and of production. */
+const KNOWN_ROWS = 1_000;
+
+/** SQL that says whether a row measures judges; the others teach them. */
+export function isMeasured(requestId: string, row: string): string {
+  return `('0x' || substr(md5('half:' || ${requestId} || ':' || ${row}), 1, 8))::ubigint < 2147483648`;
+}
+
+/** The history of one version, as of when it is first asked. */
+export function openHistory(
+  store: Store,
+  { model, version }: { readonly model: string; readonly version: number },
+): JudgeHistory {
+  let recent: Promise<Recent> | undefined;
+  let outcomes: ReturnType<JudgeHistory["outcomes"]> | undefined;
+  let known: ReturnType<JudgeHistory["known"]> | undefined;
+
+  async function readRecent(): Promise<Recent> {
+    const rows = await store.query<InferenceRow>(
+      `select ${inferenceColumns} from inferences i where i.model = ? and i.version = ?
+       order by i.request_time desc, i.request_id, i.row limit ?`,
+      [model, version, RECENT_ROWS],
+    );
+    return new Recent(rows.map((row) => toInference(row, { model, version })));
+  }
+
+  async function readOutcomes() {
+    return await store.query<{ confidence: number; isCorrect: boolean }>(
+      `select i.confidence, i.label = l.label as "isCorrect" from core.inferences i
+       join labels l using (request_id, row) where i.model = ? and i.version = ?
+       order by i.request_time desc, i.request_id, i.row limit ?`,
+      [model, version, OUTCOME_ROWS],
+    );
+  }
+
+  async function readSide(inference: Inference, count: number, isBefore: boolean) {
+    // Rows without an order stand as they came.
+    const rows = await store.query<InferenceRow>(
+      `with request as (
+         select *, row_number() over (order by order_value nulls last, row) as place
+         from inferences where request_id = ? and model = ? and version = ?)
+       select ${inferenceColumns} from request i
+       where i.place ${isBefore ? "<" : ">"} (select place from request where row = ?)
+       order by i.place ${isBefore ? "desc" : "asc"} limit ?`,
+      [inference.requestId, model, version, inference.row, count],
+    );
+    const side = rows.map((row) => toInference(row, { model, version }));
+    return isBefore ? side.reverse() : side;
+  }
+
+  async function readKnown(): Promise<KnownInference[]> {
+    const cases = await makeCases(store, { model, version, count: KNOWN_ROWS, half: "teach" });
+    const rows = await store.query<InferenceRow & { readonly is_good: boolean }>(
+      `select ${inferenceColumns}, t.is_good from inferences i
+       join judge_truth t using (request_id, row)
+       where i.model = ? and i.version = ? and t.judge = ''
+         and not (${isMeasured("i.request_id", "i.row")})
+       order by i.request_time desc, i.request_id, i.row limit ?`,
+      [model, version, KNOWN_ROWS],
+    );
+    return [
+      ...cases,
+      ...rows.map((row) => ({
+        inference: toInference(row, { model, version }),
+        isGood: row.is_good,
+      })),
+    ];
+  }
+
+  async function readScores({ requestId, row }: Inference) {
+    const rows = await store.query<{ judge: string; score: number }>(
+      `select judge, arg_max(score, created_at) as score from (
+         select judge, score, created_at from core.judgements
+         where request_id = ? and row = ? and status = 'scored'
+         union all
+         select judge, score, created_at from core.judge_cases
+         where request_id = ? and model = ? and version = ? and status = 'scored')
+       group by judge`,
+      [requestId, row, requestId, model, version],
+    );
+    return Object.fromEntries(rows.map(({ judge, score }) => [judge, score]));
+  }
+
+  return {
+    known: () => known ??= readKnown(),
+    scores: readScores,
+    async neighbors(inference, count) {
+      return (await (recent ??= readRecent())).findNearest(inference, count);
+    },
+    async around(inference, count) {
+      const [before, after] = await Promise.all([
+        readSide(inference, count, true),
+        readSide(inference, count, false),
+      ]);
+      return { before, after };
+    },
+    outcomes: () => outcomes ??= readOutcomes(),
+  };
+}
+
+/** Recent predictions with the deviation of each feature among them. */
+class Recent {
+  readonly #inferences: readonly Inference[];
+  readonly #names: readonly string[];
+  /** Features `[n, d]` in units of their deviation, row-major; NaN is missing. */
+  readonly #scaled: Float64Array;
+  readonly #deviations: Float64Array;
+
+  constructor(inferences: readonly Inference[]) {
+    this.#inferences = inferences;
+    this.#names = inferences.length === 0 ? [] : Object.keys(inferences[0].features);
+    const d = this.#names.length;
+    this.#deviations = Float64Array.from(this.#names, (name) => {
+      const values = inferences.map(({ features }) => features[name])
+        .filter((value): value is number => typeof value === "number" && Number.isFinite(value));
+      const mean = values.reduce((a, b) => a + b, 0) / values.length;
+      return Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
+    });
+    this.#scaled = new Float64Array(inferences.length * d);
+    inferences.forEach((inference, i) => this.#scaled.set(this.#scale(inference), i * d));
+  }
+
+  findNearest(inference: Inference, count: number): Neighbor[] {
+    const d = this.#names.length;
+    const own = this.#scale(inference);
+    const found: Neighbor[] = [];
+    this.#inferences.forEach((other, i) => {
+      if (other.requestId === inference.requestId && other.row === inference.row) return;
+      let sum = 0;
+      let shared = 0;
+      for (let j = 0; j < d; j++) {
+        const difference = own[j] - this.#scaled[i * d + j];
+        if (Number.isNaN(difference)) continue;
+        sum += difference ** 2;
+        shared++;
+      }
+      // Over fewer than half of the features two records are hardly alike.
+      if (shared > 0 && 2 * shared >= d) {
+        found.push({ inference: other, distance: Math.sqrt(sum / shared) });
+      }
+    });
+    return found.sort((a, b) => a.distance - b.distance).slice(0, count);
+  }
+
+  /** A feature that never varied tells nothing, as a missing one. */
+  #scale({ features }: Inference): Float64Array {
+    return Float64Array.from(this.#names, (name, j) => {
+      const value = features[name];
+      const deviation = this.#deviations[j];
+      return typeof value === "number" && deviation > 0 ? value / deviation : NaN;
+    });
+  }
+}
