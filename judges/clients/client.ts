@@ -170,7 +170,13 @@ export function toChatError(error: unknown): ChatError {
   if (error instanceof SyntaxError) {
     return new ChatError(`The reply is no JSON: ${error.message}`, "schema");
   }
-  return new ChatError(describeError(error), "unreachable", {
+  return new ChatError(shorten(describeError(error)), "unreachable", {
     isRetryable: !(error instanceof Deno.errors.NotCapable),
   });
+}
+
+/** The system's own word for why no connection came about, where the message ends with it. */
+function shorten(message: string): string {
+  const [, reason] = /tcp connect error: (.+?)(?: \(os error \d+\))?\)?$/.exec(message) ?? [];
+  return reason === undefined ? message : reason.toLowerCase();
 }
