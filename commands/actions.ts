@@ -1,7 +1,9 @@
 /** Commands of several actions, such as `keys list` and `keys create NAME`: what to check, and where to go. */
 import type { Arguments } from "./arguments.ts";
 import { UsageError } from "../runtime/errors.ts";
+import type { OutboxDispatcher } from "../runtime/notifications/dispatcher.ts";
 import { openStore, type Store } from "../runtime/store/store.ts";
+import { print } from "../runtime/terminal.ts";
 import { checkName, readNumber } from "./options.ts";
 import { loadStorePath } from "./store_path.ts";
 
@@ -58,4 +60,22 @@ export function readLimit({ options }: Arguments): number {
   const limit = options.limit === undefined ? DEFAULT_LIMIT : readNumber("limit", options.limit);
   if (Number.isSafeInteger(limit) && limit > 0) return limit;
   throw new UsageError(`Cannot use --limit "${options.limit}": it must be a positive integer`);
+}
+
+/** Sends what an outbox holds and is due, and prints what came of it; 1 when something was not sent. */
+export async function deliverDue(
+  dispatcher: OutboxDispatcher,
+  { signal, isJson }: { readonly signal: AbortSignal; readonly isJson: boolean },
+): Promise<number> {
+  const stop = () => void dispatcher.close();
+  signal.addEventListener("abort", stop, { once: true });
+  const { delivered, retried, dead } = await dispatcher.drain();
+  signal.removeEventListener("abort", stop);
+  const obstacles = [...dispatcher.obstacles.values()];
+  print(
+    isJson
+      ? JSON.stringify({ delivered, retried, dead, obstacles })
+      : `${delivered} delivered, ${retried} failed and tried again later, ${dead} dead letters`,
+  );
+  return retried + dead + obstacles.length === 0 ? 0 : 1;
 }

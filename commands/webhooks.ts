@@ -13,7 +13,7 @@ import {
   type WebhookFields,
   webhookStatuses,
 } from "../runtime/webhooks/mod.ts";
-import { type Action, readLimit, runAction } from "./actions.ts";
+import { type Action, deliverDue, readLimit, runAction } from "./actions.ts";
 import type { Arguments } from "./arguments.ts";
 import { checkName, readText } from "./options.ts";
 
@@ -109,17 +109,7 @@ const actions: Readonly<Record<string, Action>> = {
     options: [],
     async handle(store, { options, signal }) {
       await using dispatcher = new WebhookDispatcher(store, { onError: printError });
-      const stop = () => void dispatcher.close();
-      signal.addEventListener("abort", stop);
-      const { delivered, retried, dead } = await dispatcher.drain();
-      signal.removeEventListener("abort", stop);
-      const obstacles = [...dispatcher.obstacles.values()];
-      print(
-        options.json === true
-          ? JSON.stringify({ delivered, retried, dead, obstacles })
-          : `${delivered} delivered, ${retried} failed and tried again later, ${dead} dead letters`,
-      );
-      return retried + dead + obstacles.length === 0 ? 0 : 1;
+      return await deliverDue(dispatcher, { signal, isJson: options.json === true });
     },
   },
   deliveries: {

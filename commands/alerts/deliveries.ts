@@ -8,6 +8,7 @@ import {
 } from "../../runtime/notifications/sinks.ts";
 import { formatTable, print, printError } from "../../runtime/terminal.ts";
 import { tellDeps } from "../../run.ts";
+import { deliverDue } from "../actions.ts";
 import { checkName, readText } from "../options.ts";
 import type { AlertsAction } from "./action.ts";
 
@@ -35,17 +36,7 @@ export const deliveryActions: Readonly<Record<string, AlertsAction>> = {
         ...(params === undefined ? {} : { params }),
         onError: printError,
       });
-      const stop = () => void dispatcher.close();
-      signal.addEventListener("abort", stop, { once: true });
-      const { delivered, retried, dead } = await dispatcher.drain();
-      signal.removeEventListener("abort", stop);
-      const obstacles = [...dispatcher.obstacles.values()];
-      print(
-        options.json === true
-          ? JSON.stringify({ delivered, retried, dead, obstacles })
-          : `${delivered} delivered, ${retried} failed and tried again later, ${dead} dead letters`,
-      );
-      return retried + dead + obstacles.length === 0 ? 0 : 1;
+      return await deliverDue(dispatcher, { signal, isJson: options.json === true });
     },
   },
   replay: {
