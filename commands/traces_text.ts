@@ -17,9 +17,9 @@ export function describeTrace({ summary, spans, calls, isTruncated }: Trace): st
     return " ".repeat(from) + "█".repeat(Math.max(1, to - from));
   };
   const lines = [
-    `${summary.name}  ${summary.trace_id}`,
+    `${toLine(summary.name)}  ${summary.trace_id}`,
     `${summary.started_at}, ${summary.spans} spans, ${summary.errors} errors` +
-    (summary.request_id === null ? "" : `, request ${summary.request_id}`),
+    (summary.request_id === null ? "" : `, request ${toLine(summary.request_id)}`),
     "",
     formatTable(
       ["span", "ms", "status", ""],

@@ -11,7 +11,7 @@ import type { Inference, Verdict } from "../plugins/plugin.ts";
 import type { Store } from "../runtime/store/store.ts";
 import { BudgetError } from "../runtime/traces/budget.ts";
 import { TraceLog } from "../runtime/traces/log.ts";
-import { makeId, type SpanAttributes, type SpanRecord } from "../runtime/traces/span.ts";
+import { makeId, type SpanRecord } from "../runtime/traces/span.ts";
 import { type Attributes, failSpan, inSpan, type Span, unixMs } from "../runtime/tracing.ts";
 import {
   type ChatClient,
@@ -20,6 +20,15 @@ import {
   type ChatRequest,
   toChatError,
 } from "./clients/client.ts";
+import {
+  describeEvaluation,
+  describeQuestion,
+  describeReply,
+  describeVerdict,
+  quote,
+  type ReplyNotes,
+  toExact,
+} from "./conventions.ts";
 import { redactText } from "./prompts/redact.ts";
 
 /** The verdict that is being made. */
@@ -32,15 +41,6 @@ interface Scope {
   readonly spanId: string;
   /** Questions asked for it so far. */
   calls: number;
-}
-
-/** What a server said of a reply, also of one that cannot be used. */
-export interface ReplyNotes {
-  readonly model?: unknown;
-  readonly finish?: unknown;
-  readonly text?: unknown;
-  readonly tokensIn?: number;
-  readonly tokensOut?: number;
 }
 
 const scopes = new AsyncLocalStorage<Scope>();
@@ -198,96 +198,6 @@ function nameInference(
     "geophone.request_id": inference.requestId,
     "geophone.row": inference.row,
   };
-}
-
-function describeQuestion(
-  { model, server, provider = "_OTHER" }: ChatClient,
-  { wanted, seed }: ChatRequest,
-): Record<string, string | number> {
-  const url = URL.parse(server);
-  const port = Number(url?.port || (url?.protocol === "https:" ? 443 : 80));
-  return {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.provider.name": provider,
-    // The name of before, which some that read traces still look for.
-    "gen_ai.system": provider,
-    "gen_ai.request.model": model,
-    "gen_ai.request.temperature": 0,
-    "gen_ai.request.seed": seed,
-    "gen_ai.request.max_tokens": wanted.kind === "choice" ? 1 : wanted.maxTokens,
-    "gen_ai.output.type": wanted.kind === "json" ? "json" : "text",
-    ...(url
-      ? { "server.address": url.hostname, "server.port": port }
-      : { "server.address": server }),
-  };
-}
-
-function describeReply({ model, finish, tokensIn, tokensOut }: ReplyNotes) {
-  return {
-    ...(typeof model === "string" ? { "gen_ai.response.model": model } : {}),
-    ...(typeof finish === "string" ? { "gen_ai.response.finish_reasons": [finish] } : {}),
-    ...(tokensIn === undefined ? {} : { "gen_ai.usage.input_tokens": tokensIn }),
-    ...(tokensOut === undefined ? {} : { "gen_ai.usage.output_tokens": tokensOut }),
-  };
-}
-
-/** What was said, in the conventions' form. */
-function quote({ system, user }: ChatRequest, { text, finish }: ReplyNotes): SpanAttributes {
-  const say = (content: string) => [{ type: "text", content }];
-  return {
-    "gen_ai.system_instructions": JSON.stringify(say(system)),
-    "gen_ai.input.messages": JSON.stringify([{ role: "user", parts: say(user) }]),
-    ...(typeof text !== "string" ? {} : {
-      "gen_ai.output.messages": JSON.stringify([
-        {
-          role: "assistant",
-          parts: say(text),
-          finish_reason: typeof finish === "string" ? finish : "unknown",
-        },
-      ]),
-    }),
-  };
-}
-
-function describeVerdict(verdict: Verdict): Attributes {
-  const { status, tokensIn, tokensOut } = verdict;
-  return {
-    "geophone.verdict": status,
-    ...(status === "scored"
-      ? { "gen_ai.evaluation.score.value": verdict.score }
-      : { "geophone.verdict_kind": verdict.kind }),
-    ...describeReply({
-      ...(tokensIn === undefined ? {} : { tokensIn }),
-      ...(tokensOut === undefined ? {} : { tokensOut }),
-    }),
-  };
-}
-
-/** @see https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-events/ */
-function describeEvaluation(judge: string, verdict: Verdict): SpanAttributes {
-  const { status, label } = verdict;
-  const explanation = status === "error" ? verdict.message : verdict.rationale;
-  return {
-    "gen_ai.evaluation.name": judge,
-    ...(status === "scored" ? { "gen_ai.evaluation.score.value": verdict.score } : {}),
-    ...(label === undefined ? {} : { "gen_ai.evaluation.score.label": label }),
-    ...(explanation === undefined ? {} : { "gen_ai.evaluation.explanation": explanation }),
-    ...(status === "error" ? { "error.type": verdict.kind } : {}),
-    ...(status === "abstained" ? { "geophone.verdict_kind": verdict.kind } : {}),
-  };
-}
-
-/** Attributes that are doubles whatever their value. */
-const DOUBLES = ["gen_ai.request.temperature", "gen_ai.evaluation.score.value"];
-
-/** Whole numbers as integers, as the conventions type them. */
-function toExact(attributes: Attributes): SpanAttributes {
-  return Object.fromEntries(
-    Object.entries(attributes).filter(([, value]) => value !== undefined).map(([name, value]) => [
-      name,
-      Number.isSafeInteger(value) && !DOUBLES.includes(name) ? BigInt(value as number) : value,
-    ]),
-  ) as SpanAttributes;
 }
 
 /** The ids of an exported span, so that both are one; else new ones. */

@@ -5,6 +5,7 @@ export const errorStatus = {
   invalid_json: 400,
   invalid_request_id: 400,
   invalid_query: 400,
+  invalid_otlp: 400,
   unauthorized: 401,
   forbidden: 403,
   invalid_key: 403,

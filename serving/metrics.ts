@@ -2,6 +2,8 @@
 import type { InferenceLog } from "../runtime/inference/inference_log.ts";
 import { EventLoopLag } from "../runtime/resources.ts";
 import type { Counter, Exemplar, Histogram } from "./metrics/histogram.ts";
+import type { Store } from "../runtime/store/store.ts";
+import { addJudgingMetrics } from "./metrics/judging.ts";
 import { inferenceMetrics, type QueuedModel } from "./metrics/inference.ts";
 import { processMetrics, storageMetrics } from "./metrics/process.ts";
 import {
@@ -26,8 +28,7 @@ const ROW_BOUNDS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024];
 export interface MetricSources {
   readonly log: InferenceLog;
   readonly statistics: Statistics;
-  /** File of the store. */
-  readonly storePath: string;
+  readonly store: Store;
   /** Version behind each alias that is served. */
   aliases(): Iterable<readonly [alias: string, version: number]>;
   /** Models in memory. */
@@ -140,9 +141,10 @@ export class Metrics implements Disposable {
     registry.read(
       ...serverMetrics(sources),
       ...inferenceMetrics(sources.statistics, sources.queued),
-      ...storageMetrics(sources.storePath, () => sources.log.stats.journalBytes),
+      ...storageMetrics(sources.store.path, () => sources.log.stats.journalBytes),
       ...processMetrics(),
     );
+    addJudgingMetrics(registry, sources.store);
     const lag = registry.histogram(
       "geophone_event_loop_lag_seconds",
       "How late a timer of 100 ms is: what everything waits before the process looks at it",

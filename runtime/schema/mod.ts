@@ -13,6 +13,7 @@ import { alertsSchema } from "./alerts.ts";
 import { estimatesSchema } from "./estimates.ts";
 import { governanceSchema } from "./governance.ts";
 import { inferenceSchema } from "./inference.ts";
+import { judgeProbesSchema } from "./judge_probes.ts";
 import { judgesSchema } from "./judges.ts";
 import { judgingSchema } from "./judging.ts";
 import { monitoringSchema } from "./monitoring.ts";
@@ -153,6 +154,7 @@ export const migrations: readonly Migration[] = [
   { version: 13, statements: judgingSchema },
   { version: 14, statements: judgesSchema },
   { version: 15, statements: tracesSchema },
+  { version: 16, statements: judgeProbesSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */

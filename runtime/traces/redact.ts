@@ -53,12 +53,14 @@ export function makeRedactor(
   }
 
   function cleanAttributes(attributes: SpanAttributes): SpanAttributes {
-    const kept: Record<string, AttributeValue> = {};
-    for (const [key, value] of Object.entries(attributes)) {
-      if (record !== "full" && CONTENT.test(key)) continue;
-      kept[key] = named.has(key) ? REDACTED : cleanValue(value, TECHNICAL.test(key));
-    }
-    return kept;
+    return Object.fromEntries(
+      Object.entries(attributes)
+        .filter(([key]) => record === "full" || !CONTENT.test(key))
+        .map(([key, value]) => [
+          key,
+          named.has(key) ? REDACTED : cleanValue(value, TECHNICAL.test(key)),
+        ]),
+    );
   }
 
   return (span) => ({

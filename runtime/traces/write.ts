@@ -60,7 +60,15 @@ export function writeSteps(spans: readonly SpanRecord[], calls: readonly LlmCall
 }
 
 interface Started {
+  readonly trace_id: string;
+  readonly span_id: string;
   readonly started_us: number;
+}
+
+/** The first row of each span. */
+function takeOnce(rows: readonly Started[]): Started[] {
+  return [...new Map(rows.toReversed().map((row) => [row.trace_id + row.span_id, row])).values()]
+    .reverse();
 }
 
 function insertSteps(
@@ -75,7 +83,7 @@ function insertSteps(
   );
   const steps: Step[] = [];
   for (let start = 0; start < rows.length; start += STATEMENT_ROWS) {
-    const part = rows.slice(start, start + STATEMENT_ROWS);
+    const part = takeOnce(rows.slice(start, start + STATEMENT_ROWS));
     const times = part.map((row) => row.started_us);
     steps.push({
       // A span that is sent again has the time it had, so that blocks of other times are not read.
@@ -87,10 +95,10 @@ function insertSteps(
           select trace_id, span_id from core.${table}
           where started_at between make_timestamp(?::bigint) and make_timestamp(?::bigint)
         ) o using (trace_id, span_id)
-        qualify row_number() over (partition by n.trace_id, n.span_id) = 1`,
+        order by n.place`,
       params: [
-        JSON.stringify(part),
-        JSON.stringify([columns]),
+        JSON.stringify(part.map((row, place) => ({ ...row, place }))),
+        JSON.stringify([{ ...columns, place: "INTEGER" }]),
         times.reduce((a, b) => Math.min(a, b)),
         times.reduce((a, b) => Math.max(a, b)),
       ],
@@ -99,7 +107,7 @@ function insertSteps(
   return steps;
 }
 
-function toRow(span: SpanRecord): Started & Record<keyof typeof spanColumns, unknown> {
+function toRow(span: SpanRecord): Started & Readonly<Record<keyof typeof spanColumns, unknown>> {
   return {
     trace_id: span.traceId,
     span_id: span.spanId,

@@ -65,6 +65,14 @@ export class Histogram {
     this.#traceIds = new Array(buckets).fill(null);
   }
 
+  /** A histogram of what was counted elsewhere: observations of each bucket alone, and their sum. */
+  static of(bounds: Float64Array, counts: Float64Array, sum: number): Histogram {
+    const histogram = new Histogram(bounds);
+    histogram.counts.set(counts);
+    histogram.#sum = sum;
+    return histogram;
+  }
+
   /** Sum of all observations. */
   get sum(): number {
     return this.#sum;

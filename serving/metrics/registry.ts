@@ -157,6 +157,28 @@ export class MetricRegistry {
     }
   }
 
+  /** Defines a histogram that is read when it is asked for; none is no line. */
+  readHistogram(
+    { name, help, read }: Pick<ReadMetric, "name" | "help"> & {
+      read(): Promise<
+        readonly {
+          readonly labels: Readonly<Record<string, string>>;
+          readonly histogram: Histogram;
+        }[]
+      >;
+    },
+  ): void {
+    this.#sources.push({
+      name,
+      help,
+      type: "histogram",
+      collect: async (isOpenMetrics) =>
+        (await read()).flatMap(({ labels, histogram }) =>
+          sampleHistogram(histogram, { name, labels, isOpenMetrics })
+        ),
+    });
+  }
+
   /** Gives the text of all metrics, in the order in which they were defined. */
   async render(mediaType: MetricMediaType): Promise<string> {
     const isOpenMetrics = mediaType === "application/openmetrics-text";

@@ -1,0 +1,191 @@
+/**
+ * Traces as pages for people: a list, and a waterfall of one with what its models were asked. Without
+ * scripts; what a trace says is text, whatever it says.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { CallRow, Trace, TraceSummary } from "../runtime/traces/read.ts";
+import { type SpanRecord, writeExact } from "../runtime/traces/span.ts";
+import { orderSpans } from "../runtime/traces/tree.ts";
+
+const style = `
+:root { color-scheme: light dark; --line: #8884; --bar: #3b82c4; --bad: #c4453b; }
+body { font: 14px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 1.5rem auto; padding: 0 1rem; }
+h1 { font-size: 1.2rem; overflow-wrap: anywhere; }
+code, pre { font: 12px/1.5 ui-monospace, monospace; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .5rem .75rem; border: 1px solid var(--line); border-radius: 6px; margin: .3rem 0 .8rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+details { border-bottom: 1px solid var(--line); }
+summary { cursor: pointer; display: grid; grid-template-columns: 24rem 5.5rem 1fr; gap: .75rem; align-items: center; padding: .3rem 0; }
+summary::-webkit-details-marker { display: none; }
+summary .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+summary .ms { text-align: right; }
+summary svg { width: 100%; height: 12px; }
+rect { fill: var(--bar); }
+.error rect { fill: var(--bad); }
+.error .name { color: var(--bad); }
+.body { padding: .25rem 0 1rem 1.5rem; }
+.note { opacity: .75; }
+@media (max-width: 50rem) { summary { grid-template-columns: 1fr 5.5rem; } summary svg { grid-column: 1 / 3; } }
+${Array.from({ length: 13 }, (_, depth) => `.d${depth} { padding-left: ${depth}rem; }`).join("\n")}
+`;
+
+/** Deepest indentation. */
+const MAX_DEPTH = 12;
+
+/** The only thing that a browser may apply: the style of these pages, by its hash. */
+export const tracePolicy = `default-src 'none'; style-src 'sha256-${
+  createHash("sha256").update(style).digest("base64")
+}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`;
+
+/** Width of a waterfall in its own units. */
+const WIDTH = 1000;
+
+/** Gives the page of a list. */
+export function renderTraces(traces: readonly TraceSummary[]): string {
+  const rows = traces.map((trace) =>
+    `<tr><td>${show(trace.started_at)}</td>` +
+    `<td><a href="/traces/${encodeURIComponent(trace.trace_id)}">${show(trace.name)}</a></td>` +
+    `<td>${show(trace.service)}</td><td>${show(trace.judge)}</td><td>${show(trace.model)}</td>` +
+    `<td class="number">${formatMs(trace.duration_ms)}</td>` +
+    `<td class="number">${trace.spans}</td><td class="number">${trace.errors}</td>` +
+    `<td class="number">${show(trace.tokens_in)}</td>` +
+    `<td class="number">${show(trace.tokens_out)}</td></tr>`
+  );
+  const heads = ["started (UTC)", "trace", "service", "judge", "model"].map((head) =>
+    `<th>${head}</th>`
+  );
+  const numbers = ["time", "spans", "errors", "tokens in", "out"].map((head) =>
+    `<th class="number">${head}</th>`
+  );
+  return wrap(
+    "Traces",
+    rows.length === 0
+      ? "<p>No trace is like that.</p>"
+      : `<table><thead><tr>${[...heads, ...numbers].join("")}</tr></thead><tbody>${
+        rows.join("")
+      }</tbody></table>`,
+  );
+}
+
+/** Gives the page of one trace. */
+export function renderTrace({ summary, spans, calls, isTruncated }: Trace): string {
+  const facts = [
+    `${summary.spans} spans in ${formatMs(summary.duration_ms)}`,
+    `${summary.errors} errors`,
+    ...summary.llm_calls === 0 ? [] : [
+      `${summary.llm_calls} calls, ${summary.tokens_in ?? "?"} tokens in and ` +
+      `${summary.tokens_out ?? "?"} out${summary.cost === null ? "" : `, cost ${summary.cost}`}`,
+    ],
+    ...summary.judge === null ? [] : [`judge ${summary.judge}`],
+    ...summary.request_id === null ? [] : [`request ${summary.request_id}`],
+    `began ${summary.started_at}`,
+  ];
+  const callBySpan = new Map(calls.map((call) => [call.span_id, call]));
+  const start = spans.reduce((least, { startedUs }) => Math.min(least, startedUs), Infinity);
+  const end = spans.reduce((most, { endedUs }) => Math.max(most, endedUs), start + 1);
+  const rows = orderSpans(spans).map(({ span, depth }) =>
+    renderSpan(span, {
+      depth,
+      call: callBySpan.get(span.spanId),
+      scale: (us) => (us - start) / (end - start) * WIDTH,
+    })
+  );
+  return wrap(
+    summary.name,
+    `<p><code>${escape(summary.trace_id)}</code></p><p>${facts.map(escape).join(" · ")}</p>` +
+      (isTruncated ? `<p class="note">The first ${spans.length} spans are shown.</p>` : "") +
+      rows.join("") + '<p class="note"><a href="/traces">All traces</a></p>',
+  );
+}
+
+function renderSpan(
+  span: SpanRecord,
+  { depth, call, scale }: {
+    readonly depth: number;
+    readonly call: CallRow | undefined;
+    readonly scale: (us: number) => number;
+  },
+): string {
+  const x = scale(span.startedUs);
+  const width = Math.max(2, scale(span.endedUs) - x);
+  const bar = `<svg viewBox="0 0 ${WIDTH} 12" preserveAspectRatio="none" aria-hidden="true">` +
+    `<rect x="${x.toFixed(1)}" y="1" width="${width.toFixed(1)}" height="10"/></svg>`;
+  const facts: [string, string][] = [
+    ["span", `${span.spanId}, ${span.kind}`],
+    ["status", [span.status, span.statusMessage].filter(Boolean).join(": ")],
+    ["scope", span.scope ?? ""],
+    ...Object.entries(span.attributes).map(([name, value]): [string, string] => [
+      name,
+      typeof value === "string" ? value : writeExact(value),
+    ]),
+  ];
+  const events = span.events.map(({ name, us, attributes }) =>
+    `<p>${escape(name)} after ${formatMs((us - span.startedUs) / 1000)}</p>` +
+    `<pre>${escape(writeExact(attributes))}</pre>`
+  );
+  const links = span.links.map(({ traceId, spanId }) =>
+    `<p>link to <a href="/traces/${encodeURIComponent(traceId)}">${escape(traceId)}</a> ${
+      escape(spanId)
+    }</p>`
+  );
+  return `<details${span.status === "error" ? ' class="error"' : ""}><summary>` +
+    `<span class="name d${Math.min(depth, MAX_DEPTH)}">${escape(span.name)}</span>` +
+    `<span class="ms">${formatMs((span.endedUs - span.startedUs) / 1000)}</span>${bar}</summary>` +
+    `<div class="body"><table>${
+      facts.filter(([, text]) => text !== "")
+        .map(([name, text]) => `<tr><th>${escape(name)}</th><td>${escape(text)}</td></tr>`).join("")
+    }</table>${events.join("")}${links.join("")}${call ? renderCall(call) : ""}</div></details>`;
+}
+
+function renderCall({ prompt, reply }: CallRow): string {
+  const block = (title: string, text: string | null) =>
+    text === null ? "" : `<p>${title}</p><pre>${escape(text)}</pre>`;
+  return readMessages(prompt).map(({ role, content }) => block(escape(role), content)).join("") +
+    block("reply", reply);
+}
+
+function readMessages(prompt: string | null): { role: string; content: string }[] {
+  if (prompt === null) return [];
+  try {
+    const messages: unknown = JSON.parse(prompt);
+    const isRead = Array.isArray(messages) &&
+      messages.every((message) =>
+        typeof message?.role === "string" && typeof message?.content === "string"
+      );
+    if (isRead) return messages;
+  } catch {
+    // Other programs write prompts in other forms.
+  }
+  return [{ role: "prompt", content: prompt }];
+}
+
+function wrap(title: string, body: string): string {
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8">` +
+    `<meta name="viewport" content="width=device-width, initial-scale=1">` +
+    `<title>${escape(title)}</title><style>${style}</style></head><body>` +
+    `<h1>${escape(title)}</h1>${body}</body></html>`;
+}
+
+function show(value: unknown): string {
+  return value === null || value === undefined ? "" : escape(String(value));
+}
+
+function formatMs(ms: number): string {
+  return ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : 0)} ms`;
+}
+
+const entities: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+
+function escape(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => entities[character]);
+}
