@@ -35,7 +35,7 @@ export { describeError, UsageError } from "./runtime/errors.ts";
 export { type AlertOutcome, evaluateAlerts } from "./runtime/alerts/engine.ts";
 export { refreshMonitors } from "./runtime/monitors/refresh.ts";
 export { refreshEstimates } from "./runtime/estimates/refresh.ts";
-export { type Explanation, explainWhy } from "./runtime/why/explain.ts";
+export { explainWhy, type Explanation } from "./runtime/why/explain.ts";
 export { createCodeJudge } from "./judges/forms/code.ts";
 export { createEnsemble } from "./judges/forms/ensemble.ts";
 export { type AuditState, verifyAudit } from "./runtime/audit.ts";

@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import { connection, judges } from "./judges/mod.ts";
 import { JudgingParams } from "./judges/judging.ts";
 import { isJudgeFile, loadJudges } from "./judges/markdown.ts";
+import type { JudgeScheduleDeps } from "./judges/schedule.ts";
 import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
 import { AlertingParams } from "./runtime/alerts/params.ts";
@@ -15,7 +16,7 @@ import type { ScheduleDeps } from "./runtime/alerts/scheduler.ts";
 import { tellAlerts, type TellOptions } from "./runtime/alerts/tell.ts";
 import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
 import type { ProfileDefinition } from "./runtime/monitors/definition.ts";
-import type { RefreshOptions } from "./runtime/monitors/refresh.ts";
+import type { MonitorScheduleDeps } from "./runtime/monitors/schedule.ts";
 import type { GateParams } from "./runtime/registry/gate_params.ts";
 import { currentVersion } from "./runtime/registry/model_registry.ts";
 import { NotificationParams } from "./runtime/notifications/params.ts";
@@ -197,13 +198,13 @@ export function tellDeps(
 }
 
 /** What is profiled of a project's model, with the drift methods that its definition names. */
-export function monitorDeps(
-  { config, plugins }: Project,
-): Required<Pick<RefreshOptions, "definition" | "methods">> {
+export function monitorDeps(project: Project): Required<MonitorScheduleDeps> {
+  const { config, plugins } = project;
   const { profile } = config.sections.monitoring as { readonly profile: ProfileDefinition };
   return {
     definition: profile,
     methods: profile.methods.map((name) => plugins.get("drift", name)),
+    target: alertDeps(project).target,
   };
 }
 
@@ -224,5 +225,16 @@ export function alertDeps({ config, store, plugins }: Project): ScheduleDeps {
       }
       return null;
     },
+  };
+}
+
+/** Which judges of a project are asked while a server runs, and about which version. */
+export function judgeDeps(project: Project): JudgeScheduleDeps {
+  const params = judgingParams(project.config);
+  return {
+    judges: params.judges.map((name) => project.plugins.get("judge", name)),
+    params,
+    seed: project.config.seed,
+    target: alertDeps(project).target,
   };
 }

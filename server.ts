@@ -6,6 +6,8 @@
  */
 import { Hono } from "hono";
 import { AlertSchedule, type ScheduleDeps } from "./runtime/alerts/scheduler.ts";
+import { JudgeSchedule, type JudgeScheduleDeps } from "./judges/schedule.ts";
+import { MonitorSchedule, type MonitorScheduleDeps } from "./runtime/monitors/schedule.ts";
 import type { Plugin } from "./plugins/plugin.ts";
 import { ApiKeys, hasApiKeys } from "./runtime/api_keys.ts";
 import { GateParams } from "./runtime/registry/gate_params.ts";
@@ -44,6 +46,7 @@ import {
   root,
 } from "./serving/routes/info.ts";
 import { addBatchRoutes } from "./serving/routes/batch.ts";
+import { addLabelRoutes } from "./serving/routes/label.ts";
 import { labels } from "./serving/routes/labels.ts";
 import { addOipRoutes } from "./serving/routes/oip.ts";
 import { predict } from "./serving/routes/predict.ts";
@@ -51,6 +54,7 @@ import { addRegistryRoutes } from "./serving/routes/registry.ts";
 import { addScoringRoutes } from "./serving/routes/scoring.ts";
 import { sql } from "./serving/routes/sql.ts";
 import { addStreamRoute } from "./serving/routes/stream.ts";
+import { addTraceRoutes } from "./serving/routes/traces.ts";
 import { addTrafficRoutes } from "./serving/routes/traffic.ts";
 import { Statistics } from "./serving/statistics.ts";
 import { PredictionCache } from "./serving/traffic/cache.ts";
@@ -74,6 +78,10 @@ export interface AppDeps {
   readonly retention?: RetentionParams;
   /** Alerts that {@linkcode serve} evaluates when their schedules say so; default none. */
   readonly alerts?: ScheduleDeps;
+  /** Windows that {@linkcode serve} computes when they have closed; default none. */
+  readonly monitors?: MonitorScheduleDeps;
+  /** Judges that {@linkcode serve} asks about what is new, as often as their parameters say; default none. */
+  readonly judging?: JudgeScheduleDeps;
   /** How often {@linkcode serve} looks at its machine, as section `resources` of a config; default never. */
   readonly resources?: ResourceParams;
   /** Sinks that {@linkcode serve} tells of alerts; default none, and what is for them waits. */
@@ -166,7 +174,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   const metrics: Metrics = new Metrics({
     log,
     statistics,
-    storePath: store.path,
+    store,
     aliases: () => models.main.aliases,
     queued: () => models.queued,
     quotas: () => limiter.uses(keys.current()),
@@ -216,6 +224,8 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   addScoringRoutes(addRoute, protocol);
   addStreamRoute(addRoute, protocol);
   addTrafficRoutes(addRoute, { store, models, traffic });
+  addTraceRoutes(addRoute, { ...params, store, access });
+  addLabelRoutes(addRoute, { ...params, store, access, served: () => models.main.default });
   const describe = () =>
     describeApi(models.main.default?.model.signature ?? null, {
       maxRows: params.maxRows,
@@ -359,6 +369,12 @@ export async function serve(deps: AppDeps): Promise<Served> {
   const webhooks = WebhookDispatcher.start(deps.store, {
     onError: (text) => logger.warn("webhook", text),
   });
+  const monitors = deps.monitors && MonitorSchedule.start(deps.store, deps.monitors, {
+    onEvent: (text, level) => logger[level]("monitor", text),
+  });
+  const judging = deps.judging && JudgeSchedule.start(deps.store, deps.judging, {
+    onEvent: (text, level) => logger[level]("judge", text),
+  });
   const alerts = deps.alerts && AlertSchedule.start(deps.store, deps.alerts, {
     onEvent: (text, level) => logger[level]("alert", text),
   });
@@ -377,6 +393,8 @@ export async function serve(deps: AppDeps): Promise<Served> {
     for (const signal of signals) Deno.removeSignalListener(signal, end);
     // Before the queries are stopped: that one was says nothing about its alert.
     const alertsEnded = alerts?.close();
+    const judgingEnded = judging?.close();
+    const monitorsEnded = monitors?.close();
     app.drain();
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, requestTimeoutMs);
@@ -389,6 +407,8 @@ export async function serve(deps: AppDeps): Promise<Served> {
         resources?.close(),
         retention.close(),
         alertsEnded,
+        judgingEnded,
+        monitorsEnded,
       ]);
       await app.close();
       logger.info("ended", "The server has ended");

@@ -36,13 +36,17 @@ export async function run(args: Arguments): Promise<number> {
   if (version.note !== null) print(`note: ${version.note}`);
   print(`${version.model} version ${version.version}, sampling rate ${rate}\n`);
   print(formatTable(
-    ["judge", "status", "scored", "abstained", "errors", "mean", "implausible", "left", "detail"],
+    [
+      ...["judge", "status", "scored", "abstained", "errors", "coverage", "mean", "implausible"],
+      ...["left", "detail"],
+    ],
     summaries.map((s) => [
       s.judge,
       s.status,
       s.scored,
       s.abstained,
       s.errors,
+      s.coverage,
       s.meanScore,
       s.implausible,
       s.left,

@@ -2,8 +2,7 @@
 import { alertDeps, monitorDeps, openProject, type Project, tellDeps } from "../run.ts";
 import { AlertSchedule } from "../runtime/alerts/scheduler.ts";
 import { UsageError } from "../runtime/errors.ts";
-import { refreshEstimatesOf } from "../runtime/estimates/refresh.ts";
-import { refreshMonitors } from "../runtime/monitors/refresh.ts";
+import { computeInTurn, MonitorSchedule } from "../runtime/monitors/schedule.ts";
 import { SinkDispatcher } from "../runtime/notifications/sinks.ts";
 import { createProgressLine, print, printError } from "../runtime/terminal.ts";
 import { evaluate } from "./alerts/evaluate.ts";
@@ -64,10 +63,11 @@ export async function run(args: Arguments): Promise<number> {
     ...(notifications === undefined ? {} : { params: notifications }),
     onError: (line) => say(line, "warn"),
   });
+  const monitors = MonitorSchedule.start(project.store, monitorDeps(project), { onEvent: say });
   const schedule = AlertSchedule.start(project.store, deps, { onEvent: say });
   if (!isJson) print(`watching ${deps.alerts.length} alerts; Ctrl-C ends it`);
   await promise;
-  await schedule.close();
+  await Promise.all([schedule.close(), monitors?.close()]);
   return 0;
 }
 
@@ -75,17 +75,20 @@ export async function run(args: Arguments): Promise<number> {
 async function refresh(project: Project, args: Arguments): Promise<boolean> {
   const { model, version } = await chooseVersion(project, args);
   using line = createProgressLine();
-  const { state, message } = await refreshMonitors(project.store, {
-    ...monitorDeps(project),
+  const { definition, methods } = monitorDeps(project);
+  const done = await computeInTurn(project.store, {
     model,
     version,
+    definition,
+    methods,
     signal: args.signal,
     onProgress: (share) => line.show(`profile ${Math.round(100 * share)} %`),
   });
-  args.signal.throwIfAborted();
-  const { definition } = monitorDeps(project);
-  await refreshEstimatesOf(project.store, { model, version, definition, signal: args.signal });
-  if (state !== "FAILED") return true;
-  printError(`warning: the profile is not whole: ${message}`);
+  if (done !== null && done.refreshed.state !== "FAILED") return true;
+  printError(
+    `warning: the profile is not whole: ${
+      done?.refreshed.message ?? "another process computes it and has not ended"
+    }`,
+  );
   return false;
 }

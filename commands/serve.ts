@@ -1,6 +1,6 @@
 /** `deno task serve`. */
 import type { Arguments } from "./arguments.ts";
-import { alertDeps, deployedAlias, openProject } from "../run.ts";
+import { alertDeps, deployedAlias, judgeDeps, monitorDeps, openProject } from "../run.ts";
 import type { Config } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
 import type { NotificationParams } from "../runtime/notifications/params.ts";
@@ -30,7 +30,8 @@ export async function run(args: Arguments): Promise<void> {
     resources: config.sections.resources as ResourceParams,
     sinks: project.plugins.list("sink"),
     notifications: config.sections.notifications as NotificationParams,
-    ...(isScheduled(config) ? { alerts: alertDeps(project) } : {}),
+    ...(isScheduled(config) ? { alerts: alertDeps(project), monitors: monitorDeps(project) } : {}),
+    judging: judgeDeps(project),
     serving: {
       ...serving,
       ...(host === undefined ? {} : { host }),

@@ -1,7 +1,7 @@
 /** Rows beyond the one that is judged, read from the store when a judge first asks for them. */
 import type { Inference, JudgeHistory, KnownInference, Neighbor } from "../plugins/plugin.ts";
 import type { Store } from "../runtime/store/store.ts";
-import { makeCases } from "./cases/cases.ts";
+import { FEWEST_CASES, makeCases } from "./cases/cases.ts";
 import { inferenceColumns, type InferenceRow, toInference } from "./rows.ts";
 
 /** Most recent predictions among which neighbors are looked for. */
@@ -61,7 +61,12 @@ export function openHistory(
   }
 
   async function readKnown(): Promise<KnownInference[]> {
-    const cases = await makeCases(store, { model, version, count: KNOWN_ROWS, half: "teach" });
+    const of = { model, version, count: KNOWN_ROWS, half: "teach" } as const;
+    const mistakes = await makeCases(store, { ...of, task: "mistakes" });
+    // Of a model that errs too seldom, swapped labels have to do.
+    const cases = mistakes.length >= FEWEST_CASES
+      ? mistakes
+      : await makeCases(store, { ...of, task: "swapped" });
     const rows = await store.query<InferenceRow & { readonly is_good: boolean }>(
       `select ${inferenceColumns}, t.is_good from inferences i
        join judge_truth t using (request_id, row)
@@ -70,32 +75,46 @@ export function openHistory(
        order by i.request_time desc, i.request_id, i.row limit ?`,
       [model, version, KNOWN_ROWS],
     );
-    return [
+    const known = [
       ...cases,
       ...rows.map((row) => ({
         inference: toInference(row, { model, version }),
         isGood: row.is_good,
       })),
     ];
+    const scores = await readScores(known.map(({ inference }) => inference));
+    return known.map((row, i) => ({ ...row, scores: scores[i] }));
   }
 
-  async function readScores({ requestId, row }: Inference) {
-    const rows = await store.query<{ judge: string; score: number }>(
-      `select judge, arg_max(score, created_at) as score from (
-         select judge, score, created_at from core.judgements
-         where request_id = ? and row = ? and status = 'scored'
+  async function readScores(
+    inferences: readonly Inference[],
+  ): Promise<Record<string, number>[]> {
+    const scores = inferences.map((): Record<string, number> => ({}));
+    const places = new Map(inferences.map(({ requestId, row }, i) => [`${requestId}:${row}`, i]));
+    const rows = await store.query<
+      { request_id: string; row: number; judge: string; score: number }
+    >(
+      `with asked as (select unnest(from_json(?::json, '["VARCHAR"]')) as request_id),
+       said as (
+         select request_id, row, judge, score, created_at from core.judgements
+         semi join asked using (request_id) where status = 'scored'
          union all
-         select judge, score, created_at from core.judge_cases
-         where request_id = ? and model = ? and version = ? and status = 'scored')
-       group by judge`,
-      [requestId, row, requestId, model, version],
+         select request_id, 0, judge, score, created_at from core.judge_cases
+         semi join asked using (request_id)
+         where model = ? and version = ? and status = 'scored')
+       select request_id, row, judge, arg_max(score, created_at) as score from said group by all`,
+      [JSON.stringify([...new Set(inferences.map((i) => i.requestId))]), model, version],
     );
-    return Object.fromEntries(rows.map(({ judge, score }) => [judge, score]));
+    for (const { request_id, row, judge, score } of rows) {
+      const place = places.get(`${request_id}:${row}`);
+      if (place !== undefined) scores[place][judge] = score;
+    }
+    return scores;
   }
 
   return {
     known: () => known ??= readKnown(),
-    scores: readScores,
+    scores: async (inference) => (await readScores([inference]))[0],
     async neighbors(inference, count) {
       return (await (recent ??= readRecent())).findNearest(inference, count);
     },

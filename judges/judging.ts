@@ -18,7 +18,7 @@ import { traceVerdict } from "./tracing.ts";
 
 /** Section `judging` of a config. */
 export const JudgingParams = z.strictObject({
-  judges: z.array(z.string()).default(["rule", "llm"])
+  judges: z.array(z.string()).default(["rule", "llm", "combined"])
     .describe("judges by name; one that cannot answer now is skipped and said so"),
   samplingRate: z.number().min(0).max(1).default(0.02)
     .describe("share of predictions that are judged"),

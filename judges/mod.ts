@@ -1,6 +1,7 @@
 /** The built-in judges. */
 import type { Plugin } from "../plugins/plugin.ts";
 import { connect, type Connection } from "./clients/connection.ts";
+import { combined } from "./combined/combined.ts";
 import { createLlmJudge } from "./forms/form.ts";
 import { referenceYesNo } from "./forms/reference_yesno.ts";
 import { calibration } from "./predictions/calibration.ts";
@@ -23,6 +24,7 @@ export function createJudges(connection: Connection): Plugin<"judge">[] {
   return [
     rule,
     llm,
+    combined,
     consistency,
     calibration,
     edgeCase,

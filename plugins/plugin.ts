@@ -351,6 +351,8 @@ export interface KnownInference {
   readonly inference: Inference;
   /** Whether the predicted label is the true one. */
   readonly isGood: boolean;
+  /** The last scores that judges gave it, by judge; left out: none. */
+  readonly scores?: Readonly<Record<string, number>>;
 }
 
 /** What a judge is given beside the prediction. */

@@ -6,7 +6,9 @@ import { MAX_CONTRIBUTIONS, MAX_EXPLAINED_ROWS } from "./explain.ts";
 import { dataSchemas, describeBatchFile, describeSqlForms, jobPaths } from "./openapi_data.ts";
 import { protocolPaths, protocolSchemas } from "./openapi_protocols.ts";
 import { registryPaths, registrySchemas } from "./openapi_registry.ts";
+import { tracePaths } from "./openapi_traces.ts";
 import { bodyOptions } from "./records.ts";
+import { JudgeLabelsBody } from "./routes/label.ts";
 import { LabelsBody } from "./routes/labels.ts";
 import { SqlBody } from "./routes/sql.ts";
 import { RollbackBody } from "./routes/traffic.ts";
@@ -73,10 +75,15 @@ export function describeApi(signature: Signature | null, options: DocumentOption
     "/labels": {
       post: write("The truth about earlier predictions", "labels", "LabelsBody", "Object"),
     },
+    "/label": { get: text("A page to say whether predictions are right", "label", "text/html") },
+    "/judge-labels": {
+      post: write("Whether predictions are right", "judgeLabels", "JudgeLabelsBody", "Object"),
+    },
     "/metrics": { get: text("Prometheus metrics", "metrics", "text/plain") },
     "/openapi.json": { get: text("This document", "openapi", "application/json") },
     "/docs": { get: text("This document as a page", "docs", "text/html") },
     ...jobPaths(read),
+    ...tracePaths({ read, write }),
     ...protocolPaths(signature),
   };
   return {
@@ -234,6 +241,7 @@ function schemas(signature: Signature | null, options: DocumentOptions): Json {
     Predictions: predictionsSchema(signature),
     SqlBody: toSchema(SqlBody),
     LabelsBody: toSchema(LabelsBody),
+    JudgeLabelsBody: toSchema(JudgeLabelsBody),
     RollbackBody: toSchema(RollbackBody),
     SqlResult: toSchema(SqlResult),
     Error: toSchema(ErrorBody),

@@ -43,6 +43,8 @@ export async function askCases(
         { judge, judgeVersion, inference: known.inference, purpose: kind },
         () => ask(plugin, known.inference, quiet),
       );
+      // What was asked has cost something, whether its answer counts or not.
+      if (signal.aborted) await traceLog(store).flush();
       signal.throwIfAborted();
       part.push({ ...known, verdict, ms: performance.now() - begin });
     }

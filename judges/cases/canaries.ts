@@ -17,6 +17,13 @@ export async function askCanaries(
 ): Promise<void> {
   if (count === 0) return;
   const batch = crypto.randomUUID();
-  const cases = await makeCases(store, { model, version, count, half: "teach", seed: batch });
+  const cases = await makeCases(store, {
+    model,
+    version,
+    count,
+    half: "teach",
+    task: "swapped",
+    seed: batch,
+  });
   await askCases(store, asked, cases, { kind: "canary", batch, model, version, signal });
 }

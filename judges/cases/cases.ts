@@ -1,14 +1,20 @@
 /**
- * Predictions of known truth, made from the rows that training held out: every second one with its true
- * label, the others with another class in its place. Each row has a number by the seed: those below one
- * half measure judges (cards), the others teach them (`known()`, canaries), so that no judge is measured
- * on what it has learned from.
+ * Predictions of known truth, made from the rows that training held out: the model's own predictions,
+ * half of them wrong (`mistakes`), or the true label and another class in its place by turns
+ * (`swapped`). Each row has a number: those below one half measure judges (cards), the others teach
+ * them (`known()`, canaries), so that no judge is measured on what it has learned from.
  *
  * @module
  */
 import { Random } from "../../numeric/random.ts";
 import type { KnownInference } from "../../plugins/plugin.ts";
 import type { Store } from "../../runtime/store/store.ts";
+
+/** Fewer cases, half of them good, say too little of a judge. */
+export const FEWEST_CASES = 30;
+
+/** What is shown of a row. */
+export type CaseTask = "mistakes" | "swapped";
 
 /** Which rows to take. */
 export interface CaseOptions {
@@ -18,6 +24,7 @@ export interface CaseOptions {
   readonly count: number;
   /** What the rows are for. */
   readonly half: "measure" | "teach";
+  readonly task: CaseTask;
   /** Draws other rows of the half; the same one draws the same. */
   readonly seed?: string;
 }
@@ -29,47 +36,74 @@ interface HeldOutRow extends Record<string, unknown> {
   readonly probabilities: readonly number[];
   readonly input_names: readonly string[];
   readonly class_names: readonly string[];
+  readonly predicted: number;
+  readonly is_right: boolean;
+  readonly place: number;
 }
 
 /** The number of a held-out row, `[0, 1)`. */
 const HALF = "('0x' || substr(md5('half:' || position), 1, 8))::ubigint / 4294967296.0";
 
-/** Gives cases; none when the store has no held-out rows of the version, or it has one class alone. */
+/** SQL of the class that a held-out row is predicted as. */
+const PREDICTED = "list_position(h.probabilities, list_max(h.probabilities)) - 1";
+
+/**
+ * Gives cases, good and bad ones by turns and as many of either; none when the store has no held-out
+ * rows of the version, or it has one class alone.
+ */
 export async function makeCases(
   store: Store,
-  { model, version, count, half, seed = "" }: CaseOptions,
+  { model, version, count, half, task, seed = "" }: CaseOptions,
 ): Promise<KnownInference[]> {
   const rows = await store.query<HeldOutRow>(
-    `select h.position, h.features, h.class, h.probabilities, v.input_names, v.class_names
-     from core.held_out_predictions h
-     join core.model_versions v on h.predictions = (v.report->'predictions'->>'predictions')
-     where v.model = ? and v.version = ? and len(v.class_names) > 1
-       and ${HALF} ${half === "measure" ? "<" : ">="} 0.5
-     order by md5(? || ':' || h.position), h.position limit ?`,
-    [model, version, seed, count],
+    `with rows as (
+       select h.position, h.features, h.class, h.probabilities, v.input_names, v.class_names,
+         ${PREDICTED} as predicted, predicted = h.class as is_right, md5(? || ':' || h.position) as draw
+       from core.held_out_predictions h
+       join core.model_versions v on h.predictions = (v.report->'predictions'->>'predictions')
+       where v.model = ? and v.version = ? and len(v.class_names) > 1
+         and ${HALF} ${half === "measure" ? "<" : ">="} 0.5),
+     placed as (select *, row_number() over (
+       partition by ${task === "mistakes" ? "is_right" : "1"} order by draw, position) as place
+       from rows)
+     select * exclude (draw) from placed where place <= ? order by place, is_right desc`,
+    [seed, model, version, task === "mistakes" ? Math.floor(count / 2) : count],
   );
-  return rows.map((row, i) => toCase(row, { model, version, isGood: i % 2 === 0 }));
+  if (task === "swapped") {
+    return rows.map((row, i) => {
+      const isGood = i % 2 === 0;
+      const others = row.class_names.map((_, c) => c).filter((c) => c !== row.class);
+      const other = others[new Random(row.position).below(others.length)];
+      return toCase(row, { model, version, isGood, shown: isGood ? row.class : other });
+    });
+  }
+  const fewest = Math.min(...[true, false].map((is) => countRight(rows, is)));
+  return rows.filter(({ place }) => place <= fewest).map((row) =>
+    toCase(row, { model, version, isGood: row.is_right, shown: row.predicted })
+  );
+}
+
+function countRight(rows: readonly HeldOutRow[], isRight: boolean): number {
+  return rows.filter(({ is_right }) => is_right === isRight).length;
 }
 
 function toCase(
-  row: HeldOutRow,
-  { model, version, isGood }: {
+  { position, class_names: names, input_names, features, probabilities }: HeldOutRow,
+  { model, version, isGood, shown }: {
     readonly model: string;
     readonly version: number;
     readonly isGood: boolean;
+    readonly shown: number;
   },
 ): KnownInference {
-  const { position, class_names: names, probabilities } = row;
-  const others = names.map((_, c) => c).filter((c) => c !== row.class);
-  const shown = isGood ? row.class : others[new Random(position).below(others.length)];
   return {
     isGood,
     inference: {
-      requestId: `held-out:${position}:${isGood ? "true" : "swapped"}`,
+      requestId: `held-out:${position}:${names[shown]}`,
       row: 0,
       model,
       version,
-      features: Object.fromEntries(row.input_names.map((name, j) => [name, row.features[j]])),
+      features: Object.fromEntries(input_names.map((name, j) => [name, features[j]])),
       label: names[shown],
       probabilities: Object.fromEntries(names.map((name, c) => [name, probabilities[c]])),
       confidence: probabilities[shown],

@@ -53,8 +53,9 @@ export async function writeCursor(
 }
 
 async function fingerprint(store: Store, { model, version }: SamplingPlan, before: Date) {
+  // Of one text: hashes of two values are joined in a way in which those of a request cancel out.
   const [row] = await store.query<{ rows: number; fingerprint: string }>(
-    `select count(*) as rows, coalesce(bit_xor(hash(request_id, row)), 0)::varchar as fingerprint
+    `select count(*) as rows, coalesce(bit_xor(hash(request_id || ':' || row)), 0)::varchar as fingerprint
      from core.inferences where model = ? and version = ? and request_time < ?`,
     [model, version, before],
   );

@@ -73,8 +73,9 @@ export function querySample(plan: SamplingPlan, from: Date | null): Query {
       `least(1, ?::double * greatest(${LEAST_UNCERTAIN}, coalesce((1 - confidence) / nullif(doubt, 0), 1)))`,
   }[mode];
   const capped = maxPerRequester === null ? "wanted" : `case when requester is null then wanted
-      else wanted * least(1, ${maxPerRequester} / nullif(sum(wanted) over (partition by day, requester), 0))
+      else wanted * least(1, ${maxPerRequester} / nullif(sum(round(wanted * 1e9)::bigint) over (partition by day, requester) / 1e9, 0))
       end`;
+  // Sums are of integers: those of fractions depend on the order in which threads add them up.
   // Parameters stand in the order of the text.
   return {
     sql: `with drifted as (
@@ -95,7 +96,7 @@ export function querySample(plan: SamplingPlan, from: Date | null): Query {
         select *, count(*) over (partition by day, stratum) as size,
           count(*) over (partition by day) as total,
           count(distinct stratum) over (partition by day) as strata,
-          avg(1 - confidence) over (partition by day) as doubt
+          sum(round((1 - confidence) * 1e9)::bigint) over (partition by day) / 1e9 / total as doubt
         from eligible),
       aimed as (
         select *, greatest(${wanted}, least(1, ${minPerStratum} / size)) as wanted from sized),

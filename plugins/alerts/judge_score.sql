@@ -1,13 +1,18 @@
 -- severity: warning
--- summary: a judge's mean score of a version's predictions in the last week is below 0.5 (upper bound)
+-- summary: a trusted judge's mean score of a version's predictions in the last week is below 0.5 (upper bound)
 -- empty: ok
 with latest as (
   select judge, arg_max(judge_version, created_at) as judge_version from judgements group by judge),
+trusted as (
+  select c.judge, c.judge_version, c.model, c.version from judge_cards c
+  semi join latest on c.judge = latest.judge and c.judge_version = latest.judge_version
+  where c.status = 'trusted'),
 scored as (
   select j.judge, i.model, i.version, j.score, 1 / j.inclusion_probability as weight
   from judgements j
-  semi join latest on j.judge = latest.judge and j.judge_version = latest.judge_version
   join inferences i using (request_id, row)
+  semi join trusted t on j.judge = t.judge and j.judge_version = t.judge_version
+    and i.model = t.model and i.version = t.version
   semi join aliases a on i.model = a.model and i.version = a.version
   where j.status = 'scored' and j.created_at > now() at time zone 'UTC' - interval 7 day),
 means as (

@@ -9,6 +9,7 @@
  */
 import type { Plugin } from "../../plugins/plugin.ts";
 import { describeError } from "../errors.ts";
+import { sleep } from "../sleep.ts";
 import type { Store } from "../store/store.ts";
 import { nextTick } from "./cron.ts";
 import { dispatchAlerts, type DispatchOptions } from "./dispatch.ts";
@@ -161,16 +162,4 @@ export class AlertSchedule {
     this.#abort.abort();
     await this.#running;
   }
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (signal.aborted) return Promise.resolve();
-  const timer = setTimeout(resolve, ms);
-  const stop = () => {
-    clearTimeout(timer);
-    resolve();
-  };
-  signal.addEventListener("abort", stop, { once: true });
-  return promise.finally(() => signal.removeEventListener("abort", stop));
 }

@@ -29,6 +29,8 @@ export interface SeenDrift {
 /** What a judge thinks of a sample of a version's predictions. */
 export interface SeenJudge {
   readonly judge: string;
+  /** By the card of the version that judged last; without a card `advisory`. */
+  readonly status: "trusted" | "advisory" | "quarantined";
   readonly scored: number;
   /** Mean score in [0, 1], with an interval that holds at all times at once: one may ask daily. */
   readonly score: RateInterval;
@@ -91,20 +93,27 @@ async function readDrift(
 
 async function readJudges(store: Store, { model, version }: ModelVersion): Promise<SeenJudge[]> {
   // A prediction that was judged again counts once, by the last score.
-  const rows = await store.query<{ judge: string; scored: number; total: number }>(
-    `select judge, count(*) as scored, sum(score) as total from (
-       select j.judge, j.score from core.judgements j
+  const rows = await store.query<
+    Pick<SeenJudge, "judge" | "status" | "scored"> & { readonly total: number }
+  >(
+    `select s.judge, s.scored, s.total, coalesce(c.status, 'advisory') as status from (
+     select judge, count(*) as scored, sum(score) as total,
+       arg_max(judge_version, created_at) as judge_version from (
+       select j.judge, j.score, j.judge_version, j.created_at from core.judgements j
        join core.inferences i on i.request_id = j.request_id and i.row = j.row
        where i.model = ? and i.version = ? and j.status = 'scored'
        qualify row_number() over (
          partition by j.judge, j.request_id, j.row order by j.created_at desc) = 1)
-     group by judge order by judge`,
-    [model, version],
+     group by judge) s
+     left join judge_cards c on c.judge = s.judge and c.judge_version = s.judge_version
+       and c.model = ? and c.version = ?
+     order by s.judge`,
+    [model, version, model, version],
   );
-  return rows.map(({ judge, scored, total }) => {
+  return rows.map(({ judge, status, scored, total }) => {
     // Sums of scores round: neither tally may fall below 0.
     const successes = Math.min(scored, Math.max(0, total));
     const score = computeRateInterval({ successes, failures: scored - successes })!;
-    return { judge, scored, score };
+    return { judge, status, scored, score };
   });
 }

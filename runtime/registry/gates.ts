@@ -196,15 +196,17 @@ function checkJudges({ judges }: Observations, params: GateParams): GateCheck[] 
     return [withoutData("judges", "nothing was judged", !params.required.includes("judges"))];
   }
   const limit = params.minJudgeScore;
-  return judges.map(({ judge, scored, score }) =>
-    decided(`judge_${judge}`, score.low >= limit, {
-      reason: `judge ${judge} ${format(score.value)} of ${scored} predictions, lower bound ${
-        format(score.low)
-      } against ${format(limit)}`,
-      value: score.low,
-      limit,
-    })
-  );
+  const isNeeded = params.required.includes("judges") &&
+    !judges.some(({ status }) => status === "trusted");
+  return judges.map(({ judge, status, scored, score }) => {
+    const check = `judge_${judge}`;
+    const reason = `judge ${judge} ${format(score.value)} of ${scored} predictions, lower bound ${
+      format(score.low)
+    } against ${format(limit)}`;
+    // What nobody has shown to agree with the truth has no say.
+    if (status !== "trusted") return withoutData(check, `${reason}; it is ${status}`, !isNeeded);
+    return decided(check, score.low >= limit, { reason, value: score.low, limit });
+  });
 }
 
 const severities: readonly Severity[] = ["info", "warning", "error", "critical"];

@@ -6,12 +6,14 @@ import type { Store } from "../../../runtime/store/store.ts";
 import {
   addDrift,
   addInferences,
+  addJudgeCard,
   addJudgements,
   addKey,
   addModel,
   addRequests,
   addResources,
   ago,
+  type CardOptions,
   DAY,
   openStoreAbroad,
 } from "./rows.ts";
@@ -20,21 +22,29 @@ const alerts = await loadAlerts(new URL("../../../plugins/alerts/", import.meta.
 
 const GIB = 2 ** 30;
 
-/** Judges rows of two days: those of yesterday with one mean score, those of today with another. */
-async function judgeDays(
+/** Inserts canaries of two days, of which a trusted judge tells so large a share apart. */
+async function addCanaries(
   store: Store,
-  earlier: number,
-  current: number,
-  count = 60,
-  judgeVersion = "rule-1",
+  shares: readonly [earlier: number, current: number],
+  { count = 60, card = {}, version = "rule-1" }: {
+    readonly count?: number;
+    readonly card?: CardOptions;
+    readonly version?: string;
+  } = {},
 ): Promise<void> {
-  for (const [start, half] of [[0, Math.floor(count / 2)], [500, count]] as const) {
-    // Around the mean, so that there is a variance.
-    const offset = start === 0 ? -0.1 : 0.1;
-    const of = { requestId: request, count: start === 0 ? half : count - Math.floor(count / 2) };
-    await addJudgements(store, { ...of, start, score: earlier + offset, minutesAgo: 2 * DAY });
-    const now = { ...of, start: start + 1_000, score: current + offset, judgeVersion };
-    await addJudgements(store, now);
+  await addModel(store);
+  await addInferences(store, { count: 1 });
+  await addJudgeCard(store, card);
+  for (const [day, share] of shares.entries()) {
+    const judgeVersion = day === 0 ? "rule-1" : version;
+    await store.query(
+      `insert into core.judge_cases by name select 'canary' as kind, 'b' as batch, 'rocks' as model,
+         1 as version, 'rule' as judge, ?::varchar as judge_version, 'held-out:' || range as request_id,
+         'sandstone' as shown, range % 2 = 0 as is_good, 'scored' as status, 1 as ms,
+         case when range % 2 = 1 then 0.5 when range < ?::double then 0.9 else 0.1 end as score,
+         ?::timestamp as created_at from range(?::bigint)`,
+      [judgeVersion, share * count, ago(day === 0 ? 2 * DAY : 5), count],
+    );
   }
 }
 
@@ -74,8 +84,13 @@ interface Case {
 
 const request = "11111111-1111-4111-8111-111111111111";
 
-async function judge(store: Store, low: number, judgeVersion = "rule-1"): Promise<void> {
+async function judge(
+  store: Store,
+  low: number,
+  { judgeVersion = "rule-1", ...card }: CardOptions = {},
+): Promise<void> {
   const of = { requestId: request, judgeVersion };
+  await addJudgeCard(store, { judgeVersion, ...card });
   await addJudgements(store, { ...of, count: low, score: 0.1 });
   await addJudgements(store, { ...of, start: low, count: 100 - low, score: 0.9 });
 }
@@ -223,6 +238,16 @@ const cases: Readonly<Record<string, Case>> = {
         await judge(store, 35); // the lower bound is 26 %
       },
       async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request });
+        await judge(store, 90, { kappaLow: 0 }); // advisory
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request });
+        await judge(store, 45, { tpr: 0.75 }); // of a faultless version it would find 25 %
+      },
+      async (store) => {
         await addModel(store, { alias: null }); // nobody is served by it
         await addInferences(store, { count: 100, requestId: request });
         await judge(store, 90);
@@ -231,7 +256,7 @@ const cases: Readonly<Record<string, Case>> = {
         await addModel(store);
         await addInferences(store, { count: 100, requestId: request });
         await addJudgements(store, { requestId: request, count: 100, score: 0.1, minutesAgo: 99 });
-        await judge(store, 5, "rule-2"); // a later version of the judge thinks otherwise
+        await judge(store, 5, { judgeVersion: "rule-2" }); // a later version of the judge thinks otherwise
       },
       async (store) => {
         await addModel(store);
@@ -242,14 +267,15 @@ const cases: Readonly<Record<string, Case>> = {
   },
   judge_drift: {
     async fires(store) {
-      await judgeDays(store, 0.8, 0.6);
+      await addCanaries(store, [0.95, 0.5]);
     },
     subject: "rule",
-    message: /^rule scores 0\.60 in the mean, and 0\.80 in the week before$/,
+    message: /^rule tells 60 canaries apart with an AUC of 0\.50, and 0\.97 in the week before$/,
     quiet: [
-      (store) => judgeDays(store, 0.8, 0.75), // by less than 0.1
-      (store) => judgeDays(store, 0.8, 0.2, 49), // too few to tell
-      (store) => judgeDays(store, 0.8, 0.2, 60, "rule-2"), // another version of the judge
+      (store) => addCanaries(store, [0.95, 0.88]), // by less than 0.1
+      (store) => addCanaries(store, [0.95, 0.5], { count: 18 }), // too few to tell
+      (store) => addCanaries(store, [0.95, 0.5], { version: "rule-2" }), // another version of it
+      (store) => addCanaries(store, [0.95, 0.5], { card: { kappaLow: -0.1 } }), // advisory
     ],
   },
   judge_errors: {
@@ -284,6 +310,11 @@ const cases: Readonly<Record<string, Case>> = {
         await addModel(store);
         await addInferences(store, { count: 100, requestId: request });
         await judge(store, 55); // the upper bound is 0.54
+      },
+      async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request });
+        await judge(store, 80, { kappaLow: -0.01 }); // advisory
       },
       async (store) => {
         await addModel(store, { alias: null }); // nobody is served by it

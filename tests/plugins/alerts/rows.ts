@@ -185,3 +185,23 @@ export async function addKey(
     [name, requestsPerDay, rowsPerDay, ago(DAY)],
   );
 }
+
+/** What a judge's card says; default that it is never wrong. */
+export interface CardOptions {
+  readonly judgeVersion?: string;
+  readonly kappaLow?: number;
+  readonly tpr?: number;
+  readonly tnr?: number;
+}
+
+/** Inserts the card of judge `rule` on version 1. */
+export async function addJudgeCard(store: Store, options: CardOptions = {}): Promise<void> {
+  const { judgeVersion = "rule-1", kappaLow = 0.5, tpr = 1, tnr = 1 } = options;
+  await store.query(
+    `insert into core.judge_cards by name select 'rule' as judge, ?::varchar as judge_version,
+       'rocks' as model, 1 as version, 'labels' as source, 200 as n, 100 as good, 1 as coverage,
+       0.6 as kappa, ?::double as kappa_low, ?::double as tpr, ?::double as tnr, 0.2 as threshold,
+       'a test' as summary, 0 as tokens, 1 as ms, now()::timestamp as created_at`,
+    [judgeVersion, kappaLow, tpr, tnr],
+  );
+}

@@ -210,6 +210,18 @@ Deno.test("promote() asks drift of the latest monitoring, judges and alerts of t
             inclusion_probability, tokens_in, tokens_out, ms, created_at) values
         ('r0', 0, 'rule', '1', 'error', 'judge', null, 'x', 1, null, null, 1, now())`,
     );
+    // A judge that nobody has shown to agree with the truth says nothing, and passes nothing required.
+    const advisory = (await ask({ minJudgeScore: 0.99 })).checks.find(({ check }) =>
+      check === "judge_rule"
+    );
+    assertEquals([advisory?.state, advisory?.isPassed], ["no data", true]);
+    assertMatch(advisory!.reason, /; it is advisory$/);
+    assertEquals(failed(await ask({ required: ["judges"] })), ["judge_rule: no data"]);
+    await store.query(
+      `insert into core.judge_cards by name select 'rule' as judge, '1' as judge_version,
+         'rocks' as model, 1 as version, 'labels' as source, 200 as n, 100 as good, 0.3 as kappa_low,
+         'a test' as summary, 0 as tokens, 1 as ms, now()::timestamp as created_at`,
+    );
     const judge = (await ask({ minJudgeScore: 0.7 })).checks.find(({ check }) =>
       /judge/.test(check)
     );
