@@ -25,6 +25,7 @@ export function tracePaths(
   };
   const list = read("Traces, the newest first; with Accept: text/html a page", "traces", "Object");
   const receive = write("Spans over OTLP/HTTP", "exportTraces", "Object", "Object");
+  describeRefusal(receive.responses as Record<string, Json>);
   const body = receive.requestBody as { content: Json };
   body.content["application/x-protobuf"] = { schema: { type: "string", format: "binary" } };
   return {
@@ -41,5 +42,25 @@ export function tracePaths(
       get: page(read("A trace: spans, calls, prompts, replies", "trace", "Object")),
     },
     "/v1/traces": { post: receive },
+  };
+}
+
+/** What cannot be read is refused as OTLP has it, with `google.rpc.Status` in the form of the request. */
+function describeRefusal(responses: Record<string, Json>): void {
+  const status = {
+    type: "object",
+    required: ["code", "message"],
+    properties: { code: { type: "integer" }, message: { type: "string" } },
+  };
+  const { description, content } = responses[400] as {
+    description: string;
+    content: Record<string, { schema: Json }>;
+  };
+  responses[400] = {
+    description,
+    content: {
+      "application/json": { schema: { anyOf: [content["application/json"].schema, status] } },
+      "application/x-protobuf": { schema: { type: "string", format: "binary" } },
+    },
   };
 }
