@@ -9,6 +9,8 @@ import { crossFit } from "../numeric/agreement/calibrators.ts";
 import { type McNemar, testMcNemar } from "../numeric/agreement/mcnemar.ts";
 import { UsageError } from "../runtime/errors.ts";
 import type { Store } from "../runtime/store/store.ts";
+import { type CardSource, cardSources } from "./cards/card.ts";
+import { FEWEST_CASES } from "./cases/cases.ts";
 
 /** One side of a comparison. */
 export interface ComparedJudge {
@@ -21,8 +23,10 @@ export interface ComparedJudge {
 export interface JudgeComparison {
   readonly first: ComparedJudge;
   readonly second: ComparedJudge;
-  /** Predictions that both gave a score. */
+  /** Predictions that both gave a score, … */
   readonly rows: number;
+  /** … and where their truth comes from: of several sources the best that has enough of them. */
+  readonly source: CardSource;
   /** Area of the first less that of the second; `null` with too few rows of either truth. */
   readonly auc: AucDifference | null;
   /** Which is right more often, each cut where the other half of the rows says. */
@@ -41,18 +45,23 @@ export async function compareJudges(
   about: { readonly model: string; readonly version: number },
 ): Promise<JudgeComparison> {
   const [first, second] = [await findVersion(store, a, about), await findVersion(store, b, about)];
-  const rows = await store.query<{ a: number; b: number; is_good: boolean }>(
+  const common = await store.query<{ source: string; a: number; b: number; is_good: boolean }>(
     `with known as (${KNOWN})
-     select x.score as a, y.score as b, x.is_good from known x
+     select x.source, x.score as a, y.score as b, x.is_good from known x
      join known y using (source, request_id, row)
      where x.judge = ? and x.judge_version = ? and y.judge = ? and y.judge_version = ?
-     order by source, request_id, row`,
+     order by x.source, request_id, row`,
     [
       ...knownParams(about),
       ...[first.judge, first.judgeVersion, second.judge, second.judgeVersion],
     ],
   );
-  if (rows.length === 0) {
+  // Of one kind alone: some tell good from bad more easily than others.
+  const bySource = Map.groupBy(common, (row) => row.source);
+  const source = cardSources.find((name) => (bySource.get(name)?.length ?? 0) >= FEWEST_CASES) ??
+    cardSources.find((name) => bySource.has(name));
+  const rows = source === undefined ? [] : bySource.get(source)!;
+  if (source === undefined) {
     throw new UsageError(
       `Cannot compare "${a}" with "${b}": they scored no prediction of known truth in common; ` +
         `run "deno task judges card ${first.judge}" and "deno task judges card ${second.judge}"`,
@@ -69,6 +78,7 @@ export async function compareJudges(
     first: { ...first, auc: estimateAuc(x) },
     second: { ...second, auc: estimateAuc(y) },
     rows: rows.length,
+    source,
     auc: compareAucs(scores[0], scores[1], truth),
     right: isRight[0] && isRight[1] ? testMcNemar(isRight[0], isRight[1]) : null,
   };
@@ -76,7 +86,7 @@ export async function compareJudges(
 
 /** Last scores of predictions of known truth, by judge version. */
 const KNOWN = `select * from (
-    select j.judge, j.judge_version, '' as source, j.request_id, j.row, j.score, t.is_good, j.created_at
+    select j.judge, j.judge_version, 'labels' as source, j.request_id, j.row, j.score, t.is_good, j.created_at
     from core.judgements j join core.inferences i using (request_id, row)
     join judge_truth t using (request_id, row)
     where i.model = ? and i.version = ? and j.status = 'scored' and t.judge = ''

@@ -66,7 +66,7 @@ Deno.test("deno task judges shows, measures, examines, compares and labels what 
       const compared = await judges("compare", "combined", "rule");
       assertMatch(
         compared.stdout,
-        /100 predictions in common: .* \(DeLong\)\n\d+ are right by the first/,
+        /100 predictions in common \(swapped\): .* \(DeLong\)\n\d+ are right by the first/,
       );
       assertMatch((await judges()).stdout, /combined-1\+\w+ .* trusted/);
     });

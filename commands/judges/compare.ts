@@ -12,7 +12,7 @@ export async function handle({ args, project, version, names }: JudgesContext): 
     version: number,
   });
   if (args.options.json === true) return print(JSON.stringify(comparison));
-  const { first, second, rows, auc, right } = comparison;
+  const { first, second, rows, source, auc, right } = comparison;
   print(formatTable(
     ["judge", "version", "AUC", "low", "high"],
     [first, second].map((side) => [
@@ -22,7 +22,7 @@ export async function handle({ args, project, version, names }: JudgesContext): 
     ]),
   ));
   if (auc === null || right === null) {
-    return print(`\n${rows} predictions in common, too few of either truth to compare`);
+    return print(`\n${rows} predictions in common (${source}), too few of either truth to compare`);
   }
   const { difference, low, high, pValue } = auc;
   const said = low > 0
@@ -31,7 +31,7 @@ export async function handle({ args, project, version, names }: JudgesContext): 
     ? `${second.judge} ranks better`
     : "neither ranks better beyond chance";
   print(
-    `\n${rows} predictions in common: ${said}, AUC ${signed(difference)} ` +
+    `\n${rows} predictions in common (${source}): ${said}, AUC ${signed(difference)} ` +
       `[${signed(low)}, ${signed(high)}], p ${pValue.toFixed(3)} (DeLong)\n` +
       `${right.onlyFirst} are right by the first alone, ${right.onlySecond} by the second alone, ` +
       `p ${right.pValue.toFixed(3)} (McNemar)`,

@@ -36,6 +36,8 @@ const TIMES: Readonly<Record<string, string>> = {
   sink_attempts: "created_at",
   input_ranges: "created_at",
   estimates: "estimated_at",
+  judge_cards: "created_at",
+  judge_cases: "created_at",
 };
 
 /** Views that show the last state: the states before it, when each came to be, and whose state it is. */

@@ -47,7 +47,7 @@ export async function withLease<T>(
     return await action({
       guard: {
         sql: `select case when count(*) = 0
-            then error('Cannot record the evaluation of alerts: another process has taken it over') end
+            then error('Cannot record what was done: another process has taken it over') end
           from core.leases where name = ? and holder = ?`,
         params: [name, holder],
       },

@@ -104,6 +104,8 @@ const routes: readonly [method: string, path: string, least: Role | null][] = [
   ["GET", "/batch_predict/jobs", "predictor"],
   ["GET", "/batch_predict/jobs/none", "predictor"],
   ["POST", "/sql", "operator"],
+  ["GET", "/label", "operator"],
+  ["POST", "/judge-labels", "operator"],
   ["POST", "/traffic/rollback", "operator"],
   ["POST", "/models/rocks/versions/1/approve", "operator"],
   ["POST", "/models/rocks/versions/1/reject", "operator"],

@@ -248,6 +248,11 @@ const cases: Readonly<Record<string, Case>> = {
         await judge(store, 45, { tpr: 0.75 }); // of a faultless version it would find 25 %
       },
       async (store) => {
+        await addModel(store);
+        await addInferences(store, { count: 100, requestId: request });
+        await judge(store, 95, { tnr: 0.7 }); // more than of a version that is always wrong
+      },
+      async (store) => {
         await addModel(store, { alias: null }); // nobody is served by it
         await addInferences(store, { count: 100, requestId: request });
         await judge(store, 90);
