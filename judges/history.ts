@@ -1,7 +1,7 @@
 /** Rows beyond the one that is judged, read from the store when a judge first asks for them. */
 import type { Inference, JudgeHistory, KnownInference, Neighbor } from "../plugins/plugin.ts";
 import type { Store } from "../runtime/store/store.ts";
-import { FEWEST_CASES, makeCases } from "./cases/cases.ts";
+import { FEWEST_CASES, isMeasured, makeCases } from "./cases/cases.ts";
 import { inferenceColumns, type InferenceRow, toInference } from "./rows.ts";
 
 /** Most recent predictions among which neighbors are looked for. */
@@ -12,11 +12,6 @@ const OUTCOME_ROWS = 50_000;
 
 /** Most rows of known truth to learn from, of training and of production. */
 const KNOWN_ROWS = 1_000;
-
-/** SQL that says whether a row measures judges; the others teach them. */
-export function isMeasured(requestId: string, row: string): string {
-  return `('0x' || substr(md5('half:' || ${requestId} || ':' || ${row}), 1, 8))::ubigint < 2147483648`;
-}
 
 /** The history of one version, as of when it is first asked. */
 export function openHistory(
@@ -71,7 +66,7 @@ export function openHistory(
       `select ${inferenceColumns}, t.is_good from inferences i
        join judge_truth t using (request_id, row)
        where i.model = ? and i.version = ? and t.judge = ''
-         and not (${isMeasured("i.request_id", "i.row")})
+         and not (${isMeasured("i.request_id || ':' || i.row")})
        order by i.request_time desc, i.request_id, i.row limit ?`,
       [model, version, KNOWN_ROWS],
     );

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { escape } from "./html.ts";
 import { createHash } from "node:crypto";
 
 /** A schema, as far as the page reads it. */
@@ -291,16 +292,4 @@ function middle({ minimum, maximum }: Schema, isWhole: boolean): number {
 
 function slug(name: string): string {
   return name.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-}
-
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character]);
 }

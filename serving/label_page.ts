@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { escape } from "./html.ts";
 import { createHash } from "node:crypto";
 import { describeCase, type LabelCase } from "../judges/labels.ts";
 
@@ -139,16 +140,4 @@ function renderCase(shown: LabelCase, judge: string): string {
 
 function button(value: string, text: string, key: string): string {
   return `<button type="button" value="${value}">${text} <kbd>${key}</kbd></button>`;
-}
-
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character]);
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { escape } from "./html.ts";
 import { createHash } from "node:crypto";
 import type { CallRow, Trace, TraceSummary } from "../runtime/traces/read.ts";
 import { type SpanRecord, writeExact } from "../runtime/traces/span.ts";
@@ -176,16 +177,4 @@ function show(value: unknown): string {
 
 function formatMs(ms: number): string {
   return ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(ms < 10 ? 2 : 0)} ms`;
-}
-
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => entities[character]);
 }

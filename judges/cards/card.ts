@@ -9,9 +9,8 @@ import type { KnownInference } from "../../plugins/plugin.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { type Asked } from "../asking.ts";
 import { askCases } from "../cases/asked.ts";
-import { type CaseTask, FEWEST_CASES, makeCases } from "../cases/cases.ts";
+import { type CaseTask, FEWEST_CASES, isMeasured, makeCases } from "../cases/cases.ts";
 import { readOwn } from "../combined/combined.ts";
-import { isMeasured } from "../history.ts";
 import { rule } from "../rule.ts";
 import { inferenceColumns, type InferenceRow, toInference } from "../rows.ts";
 import { type CardNumbers, type CardRow, describeCard, measureCard } from "./measure.ts";
@@ -141,7 +140,7 @@ async function readLabelled(
        coalesce(w.tokens_in, 0) + coalesce(w.tokens_out, 0) as tokens
      from words w join truth t using (request_id, row) join inferences i using (request_id, row)
      where i.model = ? and i.version = ?
-       ${plugin.learn === undefined ? "" : `and ${isMeasured("i.request_id", "i.row")}`}
+       ${plugin.learn === undefined ? "" : `and ${isMeasured("i.request_id || ':' || i.row")}`}
      order by i.request_id, i.row`,
     [judge, judge, judgeVersion, model, version],
   );

@@ -41,8 +41,10 @@ interface HeldOutRow extends Record<string, unknown> {
   readonly place: number;
 }
 
-/** The number of a held-out row, `[0, 1)`. */
-const HALF = "('0x' || substr(md5('half:' || position), 1, 8))::ubigint / 4294967296.0";
+/** SQL that says whether the row of this key measures judges; the others teach them. */
+export function isMeasured(key: string): string {
+  return `('0x' || substr(md5('half:' || ${key}), 1, 8))::ubigint < 2147483648`;
+}
 
 /** SQL of the class that a held-out row is predicted as. */
 const PREDICTED = "list_position(h.probabilities, list_max(h.probabilities)) - 1";
@@ -62,7 +64,7 @@ export async function makeCases(
        from core.held_out_predictions h
        join core.model_versions v on h.predictions = (v.report->'predictions'->>'predictions')
        where v.model = ? and v.version = ? and len(v.class_names) > 1
-         and ${HALF} ${half === "measure" ? "<" : ">="} 0.5),
+         and ${half === "measure" ? "" : "not "}${isMeasured("position")}),
      placed as (select *, row_number() over (
        partition by ${task === "mistakes" ? "is_right" : "1"} order by draw, position) as place
        from rows)

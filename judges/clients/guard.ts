@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { sleep } from "../../runtime/sleep.ts";
 import { ChatError, type ChatErrorKind, type ChatReply, toChatError } from "./client.ts";
 
 /** Limits of a guard. */
@@ -141,17 +142,4 @@ export class Guard {
     }
     this.#running++;
   }
-}
-
-/** Sleeps, at most until the signal. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const stop = () => {
-    clearTimeout(timer);
-    resolve();
-  };
-  if (signal.aborted) stop();
-  signal.addEventListener("abort", stop, { once: true });
-  return promise.finally(() => signal.removeEventListener("abort", stop));
 }
