@@ -199,20 +199,24 @@ const commands: Readonly<Record<string, Command>> = {
   },
   judge: {
     usage: "deno task judge [JUDGE…] [options]",
-    summary: "judges a sample of the predictions that were not judged yet",
+    summary: "judges a sample of the predictions, or calls of models, that were not judged yet",
     options: {
       ...configOptions,
       model: { type: "string", value: "REF", about: "alias or version; default production" },
       rate: { type: "string", value: "P", about: "sampling rate in [0, 1]" },
+      traces: { type: "boolean", about: "judge calls of language models in traces" },
     },
-    examples: ["deno task judge", "deno task judge rule --rate 0.1"],
+    examples: [
+      "deno task judge",
+      "deno task judge rule --rate 0.1",
+      "deno task judge --traces safety relevance",
+    ],
     positionals: [0, 100],
     load: () => import("./commands/judge.ts"),
   },
   judges: {
-    usage:
-      "deno task judges [list|card NAME|compare NAME NAME|doctor NAME|label [FILE]|new NAME] " +
-      "[options]",
+    usage: "deno task judges [list|report [JUDGE…]|card NAME|compare NAME NAME|doctor NAME|" +
+      "label [FILE]|new NAME] [options]",
     summary: "shows what judges are worth, takes people's labels, examines and compares judges",
     options: {
       ...configOptions,
@@ -224,6 +228,7 @@ const commands: Readonly<Record<string, Command>> = {
     },
     examples: [
       "deno task judges",
+      "deno task judges report",
       "deno task judges card combined",
       "deno task judges compare combined rule",
       "deno task judges doctor llm",
@@ -231,7 +236,7 @@ const commands: Readonly<Record<string, Command>> = {
       "deno task judges label checked.csv --by lab",
       "deno task judges new polite",
     ],
-    positionals: [0, 3],
+    positionals: [0, 100],
     load: () => import("./commands/judges.ts"),
   },
   traces: {
@@ -393,6 +398,21 @@ const commands: Readonly<Record<string, Command>> = {
     ],
     positionals: [0, 2],
     load: () => import("./commands/webhooks.ts"),
+  },
+  prompts: {
+    usage: "deno task prompts [list|register FILE|show NAME|alias NAME ALIAS] [options]",
+    summary: "keeps the texts that judges ask, as versions under aliases",
+    options: {
+      ...configOptions,
+      message: { type: "string", value: "TEXT", about: "with register: why it is changed" },
+    },
+    examples: [
+      'deno task prompts register config/judges/polite.md --message "names the audience"',
+      "deno task prompts show polite@production",
+      "deno task prompts alias polite/2 production",
+    ],
+    positionals: [0, 3],
+    load: () => import("./commands/prompts.ts"),
   },
   plugins: {
     usage: "deno task plugins [KIND] [options]",

@@ -31,6 +31,7 @@ export { type Context, defineStage, type Stage } from "./runtime/stage.ts";
 export { definePlugin, type Plugin, Plugins } from "./plugins/plugin.ts";
 export { openStore, type Store } from "./runtime/store/store.ts";
 export { type Matrix, matrix } from "./numeric/matrix.ts";
+export { type TextColumns, TextReference } from "./numeric/drift/text.ts";
 export { describeError, UsageError } from "./runtime/errors.ts";
 export { type AlertOutcome, evaluateAlerts } from "./runtime/alerts/engine.ts";
 export { refreshMonitors } from "./runtime/monitors/refresh.ts";

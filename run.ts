@@ -8,6 +8,7 @@ import { resolve } from "node:path";
 import { connection, judges } from "./judges/mod.ts";
 import { JudgingParams } from "./judges/judging.ts";
 import { isJudgeFile, loadJudges } from "./judges/markdown.ts";
+import { isPromptReference, openPromptJudge } from "./judges/registry/judges.ts";
 import type { JudgeScheduleDeps } from "./judges/schedule.ts";
 import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
@@ -15,7 +16,10 @@ import { AlertingParams } from "./runtime/alerts/params.ts";
 import type { ScheduleDeps } from "./runtime/alerts/scheduler.ts";
 import { tellAlerts, type TellOptions } from "./runtime/alerts/tell.ts";
 import { type Config, type ConfigOptions, DEFAULT_CONFIG, loadConfig } from "./runtime/config.ts";
+import { checkProfile } from "./runtime/monitors/bind.ts";
 import type { ProfileDefinition } from "./runtime/monitors/definition.ts";
+import { readMonitored } from "./runtime/monitors/rows.ts";
+import type { MonitorsSampling } from "./runtime/monitors/sampling.ts";
 import type { MonitorScheduleDeps } from "./runtime/monitors/schedule.ts";
 import type { GateParams } from "./runtime/registry/gate_params.ts";
 import { currentVersion } from "./runtime/registry/model_registry.ts";
@@ -90,7 +94,9 @@ export async function openPlugins(
   baseDir?: string,
 ): Promise<Plugins> {
   try {
-    const modules = specifiers.filter((specifier) => !isJudgeFile(specifier));
+    const modules = specifiers.filter((specifier) =>
+      !isJudgeFile(specifier) && !isPromptReference(specifier)
+    );
     const custom = await loadJudges(specifiers.filter(isJudgeFile), connection, baseDir);
     return new Plugins([...await loadPlugins(modules, baseDir), ...judges, ...custom, ...extra]);
   } catch (error) {
@@ -105,13 +111,24 @@ export async function openPlugins(
 export async function openProject(options: ProjectOptions = {}): Promise<Project> {
   const config = await openConfig(options);
   const plugins = await openPlugins(config.plugins, options.plugins, options.baseDir);
-  checkStages(stages, config, plugins);
+  const prompts = config.plugins.filter(isPromptReference);
+  // A config that is wrong leaves no store behind; prompts are in one that is there.
+  if (prompts.length === 0) checkStages(stages, config, plugins);
   const isMissing = options.isTrial === true &&
     !await Deno.stat(config.store).then(() => true, () => false);
   const store = await openStore(isMissing ? ":memory:" : config.store, {
-    create: options.create ?? true,
+    create: prompts.length === 0 && (options.create ?? true),
     thread: options.thread ?? false,
   });
+  if (prompts.length > 0) {
+    try {
+      for (const prompt of prompts) plugins.add(await openPromptJudge(store, prompt, connection));
+      checkStages(stages, config, plugins);
+    } catch (error) {
+      await store.close();
+      throw new UsageError(describeError(error).replace(/\.$/, ""), { cause: error });
+    }
+  }
   setTracing(store, { params: config.sections.tracing as TracingParams });
   let app: Promise<GeophoneApp> | undefined;
   const request = async (path: string, init?: RequestInit) => {
@@ -200,12 +217,39 @@ export function tellDeps(
 /** What is profiled of a project's model, with the drift methods that its definition names. */
 export function monitorDeps(project: Project): Required<MonitorScheduleDeps> {
   const { config, plugins } = project;
-  const { profile } = config.sections.monitoring as { readonly profile: ProfileDefinition };
+  const { profile, sampling } = config.sections.monitoring as {
+    readonly profile: ProfileDefinition;
+    readonly sampling: Omit<MonitorsSampling, "seed">;
+  };
   return {
     definition: profile,
+    sampling: { ...sampling, seed: config.seed },
     methods: profile.methods.map((name) => plugins.get("drift", name)),
     target: alertDeps(project).target,
   };
+}
+
+/**
+ * Refuses expressions of `monitoring.profile` that no window of a version could compute; `null` is the
+ * one that a pipeline is about to make, whose inputs are known when the config names its features.
+ * @throws {UsageError} with the key of the config.
+ */
+export async function checkMonitors(
+  { config, store }: Project,
+  version: { readonly model: string; readonly version: number } | null,
+): Promise<void> {
+  const { profile } = config.sections.monitoring as { readonly profile: ProfileDefinition };
+  if (profile.granularities.length === 0) return;
+  const { features } = config.sections.preprocessing as {
+    readonly features: "numeric" | readonly string[] | Readonly<Record<string, unknown>>;
+  };
+  const declared = features === "numeric"
+    ? null
+    : Array.isArray(features)
+    ? features as readonly string[]
+    : Object.keys(features);
+  const known = version === null ? null : await readMonitored(store, version);
+  await checkProfile(store, profile, known?.inputs ?? declared);
 }
 
 /** Which alerts of a project are evaluated on which version, and who hears of them. */
@@ -233,6 +277,7 @@ export function judgeDeps(project: Project): JudgeScheduleDeps {
   const params = judgingParams(project.config);
   return {
     judges: params.judges.map((name) => project.plugins.get("judge", name)),
+    callJudges: params.traces.judges.map((name) => project.plugins.get("judge", name)),
     params,
     seed: project.config.seed,
     target: alertDeps(project).target,

@@ -5,6 +5,7 @@
  * @module
  */
 import { Hono } from "hono";
+import { AlertingParams } from "./runtime/alerts/params.ts";
 import { AlertSchedule, type ScheduleDeps } from "./runtime/alerts/scheduler.ts";
 import { JudgeSchedule, type JudgeScheduleDeps } from "./judges/schedule.ts";
 import { MonitorSchedule, type MonitorScheduleDeps } from "./runtime/monitors/schedule.ts";
@@ -14,6 +15,7 @@ import { GateParams } from "./runtime/registry/gate_params.ts";
 import { InferenceLog } from "./runtime/inference/inference_log.ts";
 import { Logger } from "./runtime/logger.ts";
 import { describeRecovery } from "./runtime/store/journal_recovery.ts";
+import { describeAlarm, OnlineWatch } from "./runtime/online/online_watch.ts";
 import type { NotificationParams } from "./runtime/notifications/params.ts";
 import { SinkDispatcher } from "./runtime/notifications/sinks.ts";
 import { type Backlog, type ResourceParams, ResourceRecorder } from "./runtime/resources.ts";
@@ -36,6 +38,7 @@ import { RateLimiter } from "./serving/rate_limit.ts";
 import { Recording } from "./serving/recording.ts";
 import { RequestIds } from "./serving/request_ids.ts";
 import { RequestLog } from "./serving/request_log.ts";
+import { addAlertRoutes } from "./serving/routes/alerts.ts";
 import { docs } from "./serving/routes/docs.ts";
 import {
   health,
@@ -47,6 +50,7 @@ import {
 } from "./serving/routes/info.ts";
 import { addBatchRoutes } from "./serving/routes/batch.ts";
 import { addLabelRoutes } from "./serving/routes/label.ts";
+import { addMonitorRoute } from "./serving/routes/monitors.ts";
 import { labels } from "./serving/routes/labels.ts";
 import { addOipRoutes } from "./serving/routes/oip.ts";
 import { predict } from "./serving/routes/predict.ts";
@@ -78,6 +82,8 @@ export interface AppDeps {
   readonly retention?: RetentionParams;
   /** Alerts that {@linkcode serve} evaluates when their schedules say so; default none. */
   readonly alerts?: ScheduleDeps;
+  /** Alerts that clients see, silence and acknowledge; default those that are evaluated. */
+  readonly rules?: Pick<ScheduleDeps, "alerts" | "params" | "target">;
   /** Windows that {@linkcode serve} computes when they have closed; default none. */
   readonly monitors?: MonitorScheduleDeps;
   /** Judges that {@linkcode serve} asks about what is new, as often as their parameters say; default none. */
@@ -142,10 +148,18 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   const params = ServingParams.parse(deps.serving ?? {});
   const logger = deps.logger ?? makeLogger(deps, params, "warning");
   const keys = await ApiKeys.open(store);
+  const online = params.online.watch.length === 0 ? null : new OnlineWatch(store, params.online, {
+    onEvent: (text) => logger.warn("online", text),
+    onAlarm(alarm) {
+      const { model, version, series, detector } = alarm;
+      logger.warn("online_alarm", describeAlarm(alarm), { model, version, series, detector });
+    },
+  });
   const log = await InferenceLog.open(store, {
     durability: params.durability,
     maxRows: params.logRows,
     onError: (error) => logHealth.failed(error),
+    ...(online ? { onWritten: (requestId, time, rows) => online.read(requestId, time, rows) } : {}),
   });
   const logHealth = new LogHealth(logger, () => log.stats);
   const access = new Access({ keys, host: params.host, apiKey: deps.apiKey });
@@ -159,6 +173,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     cache: params.cache && new PredictionCache(params.cache),
     onEvent({ kind, message, ...about }) {
       logger[kind === "model_load_failed" ? "error" : "info"](kind, message, about);
+      if (kind === "model_loaded") online?.open(about);
     },
     onRun(run, version) {
       metrics.countRun(run, version);
@@ -178,6 +193,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     aliases: () => models.main.aliases,
     queued: () => models.queued,
     quotas: () => limiter.uses(keys.current()),
+    online: () => online?.readings ?? [],
     openRequests: () => exchanges.openCount,
     isReady,
   });
@@ -226,6 +242,12 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
   addTrafficRoutes(addRoute, { store, models, traffic });
   addTraceRoutes(addRoute, { ...params, store, access });
   addLabelRoutes(addRoute, { ...params, store, access, served: () => models.main.default });
+  const { rules = deps.alerts } = deps;
+  const target = () => rules?.target() ?? Promise.resolve(servedTarget());
+  const servedTarget = () => models.main.default?.model.version ?? null;
+  const { alerts: known = [], params: alerting = AlertingParams.parse({}) } = rules ?? {};
+  addAlertRoutes(addRoute, { store, access, alerts: known, params: alerting, target });
+  addMonitorRoute(addRoute, { store, access, target });
   const describe = () =>
     describeApi(models.main.default?.model.signature ?? null, {
       maxRows: params.maxRows,
@@ -275,6 +297,7 @@ export async function createApp(deps: AppDeps): Promise<GeophoneApp> {
     try {
       await log.close();
     } finally {
+      await online?.[Symbol.asyncDispose]();
       keys[Symbol.dispose]();
       logHealth[Symbol.dispose]();
       metrics[Symbol.dispose]();

@@ -11,9 +11,10 @@
 import { parseArgs } from "node:util";
 import { loadAlerts } from "../plugins/alerts/load.ts";
 import { evaluateAlerts } from "../runtime/alerts/engine.ts";
-import { openStore, type Store } from "../runtime/store/store.ts";
+import { openStore } from "../runtime/store/store.ts";
 import { formatTable } from "../runtime/terminal.ts";
-import { buildModel, CLASSES, columnNames, MODEL, registerModel } from "./model.ts";
+import { buildModel, MODEL, registerModel } from "./model.ts";
+import { fillInferences } from "./rows.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -22,44 +23,11 @@ const { values: options } = parseArgs({
   },
 });
 const rows = Number(options.rows);
-const PER_REQUEST = 20;
-
-async function fill(store: Store): Promise<void> {
-  const requests = Math.ceil(rows / PER_REQUEST);
-  await store.query("set preserve_insertion_order = true");
-  await store.query(
-    `insert into core.requests by name
-     select 'r' || i as request_id, now() at time zone 'UTC' - to_seconds(2592000.0 * (1 - i / ?)) as
-       request_time, 'POST' as method, '/predict' as endpoint,
-       case when i % 200 = 0 then 500 else 200 end as status_code, '${MODEL}' as model, 1 as version,
-       ${PER_REQUEST} as row_count, 1 + i % 17 as duration_ms
-     from range(?) t(i)`,
-    [requests, requests],
-  );
-  const values = columnNames().map((_, j) => `(hash(i * 16 + ${j}) % 10000) / 10000.0`);
-  await store.query(
-    `insert into core.inferences by name
-     select 'r' || (i // ${PER_REQUEST}) as request_id, i % ${PER_REQUEST} as row,
-       now() at time zone 'UTC' - to_seconds(2592000.0 * (1 - (i // ${PER_REQUEST}) / ?)) as request_time,
-       '${MODEL}' as model, 1 as version, [${values}] as features,
-       ${JSON.stringify(CLASSES).replaceAll('"', "'")}[1 + i % 3] as label,
-       0.34 + 0.66 * ((i * 7919) % 1000) / 1000.0 as confidence,
-       [0.4, 0.3, 0.3]::float[] as probabilities, 's' || (i % 5) as slice
-     from range(?) t(i)`,
-    [requests, rows],
-  );
-  await store.query(
-    `insert into core.labels by name select request_id, row, label, request_time as created_at
-     from core.inferences where hash(request_id || row) % 50 = 0`,
-  );
-  await store.query("checkpoint");
-}
-
 const folder = await Deno.makeTempDir();
 try {
   await using store = await openStore(`${folder}/bench.duckdb`, { publish: false });
   await registerModel(store, buildModel());
-  await fill(store);
+  await fillInferences(store, rows);
   const shipped = await loadAlerts(new URL("../plugins/alerts/", import.meta.url));
   const alerts = Array.from({ length: Number(options.alerts) }, (_, i) => ({
     ...shipped[i % shipped.length],

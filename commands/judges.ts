@@ -14,8 +14,9 @@ export interface JudgesContext {
 }
 
 interface Action {
-  /** Names of its arguments, and how many are needed. */
+  /** Names of its arguments; of the last one there may be any number where it ends in `…`. */
   readonly positionals: readonly string[];
+  /** How many are needed. */
   readonly least: number;
   /** Options beside those of every action. */
   readonly options: readonly string[];
@@ -47,6 +48,12 @@ const actions: Readonly<Record<string, Action>> = {
     options: [],
     load: () => import("./judges/compare.ts"),
   },
+  report: {
+    positionals: ["JUDGE…"],
+    least: 0,
+    options: [],
+    load: () => import("./judges/report.ts"),
+  },
   label: {
     positionals: ["FILE"],
     least: 0,
@@ -65,7 +72,8 @@ export async function run(args: Arguments): Promise<number | void> {
     return await writeTemplate(names, args);
   }
   const { load, positionals, least, options } = actions[name];
-  if (names.length < least || names.length > positionals.length) {
+  const most = positionals.at(-1)?.endsWith("…") ? Infinity : positionals.length;
+  if (names.length < least || names.length > most) {
     throw new UsageError(
       `Cannot ${name} judges with ${names.length} arguments: usage is deno task judges ${
         [name, ...positionals].join(" ")

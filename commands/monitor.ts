@@ -1,5 +1,12 @@
 /** `deno task monitor`. */
-import { alertDeps, monitorDeps, openProject, type Project, tellDeps } from "../run.ts";
+import {
+  alertDeps,
+  checkMonitors,
+  monitorDeps,
+  openProject,
+  type Project,
+  tellDeps,
+} from "../run.ts";
 import { AlertSchedule } from "../runtime/alerts/scheduler.ts";
 import { UsageError } from "../runtime/errors.ts";
 import { computeInTurn, MonitorSchedule } from "../runtime/monitors/schedule.ts";
@@ -50,6 +57,7 @@ export async function run(args: Arguments): Promise<number> {
   if (args.signal.aborted) resolve();
   args.signal.addEventListener("abort", () => resolve(), { once: true });
   const deps = alertDeps(project);
+  await checkMonitors(project, await deps.target());
   const isJson = args.options.json === true;
   const say = (line: string, level: "info" | "warn") =>
     print(
@@ -74,13 +82,13 @@ export async function run(args: Arguments): Promise<number> {
 /** Computes the windows that are due; says what failed, and gives whether nothing did. */
 async function refresh(project: Project, args: Arguments): Promise<boolean> {
   const { model, version } = await chooseVersion(project, args);
+  await checkMonitors(project, { model, version });
   using line = createProgressLine();
-  const { definition, methods } = monitorDeps(project);
+  const { target: _, ...deps } = monitorDeps(project);
   const done = await computeInTurn(project.store, {
     model,
     version,
-    definition,
-    methods,
+    ...deps,
     signal: args.signal,
     onProgress: (share) => line.show(`profile ${Math.round(100 * share)} %`),
   });

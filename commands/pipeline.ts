@@ -1,6 +1,6 @@
 /** `deno task pipeline`. */
 import type { Arguments } from "./arguments.ts";
-import { openProject, type Project } from "../run.ts";
+import { checkMonitors, openProject, type Project } from "../run.ts";
 import { describeError, UsageError } from "../runtime/errors.ts";
 import { PipelineStop, type Run, type Selection, StageError } from "../runtime/runner.ts";
 import { createReporter, formatCount, formatTable, print } from "../runtime/terminal.ts";
@@ -27,6 +27,7 @@ export async function runSelection(args: Arguments, selection: Selection): Promi
     isTrial: selection.isDryRun === true,
   });
   const { config } = project;
+  await checkMonitors(project, null);
   if (!isJson) print(`${config.name} · ${config.environment} · store ${config.store}\n`);
   const run = await project.openRun({
     selection,

@@ -16,7 +16,8 @@ export async function run(args: Arguments): Promise<number> {
   if (!isRetaining(params)) {
     throw new UsageError(
       "Cannot apply retention: the config keeps everything; set retention.maxAgeDays, " +
-        "retention.maxGiB, retention.payloadDays or retention.historyDays",
+        "retention.maxGiB, retention.payloadDays, retention.historyDays, retention.profileDays, " +
+        "retention.estimateDays, retention.judgeDays or retention.judgeLabelDays",
     );
   }
   const isCheck = args.options.check === true;

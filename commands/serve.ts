@@ -1,6 +1,13 @@
 /** `deno task serve`. */
 import type { Arguments } from "./arguments.ts";
-import { alertDeps, deployedAlias, judgeDeps, monitorDeps, openProject } from "../run.ts";
+import {
+  alertDeps,
+  checkMonitors,
+  deployedAlias,
+  judgeDeps,
+  monitorDeps,
+  openProject,
+} from "../run.ts";
 import type { Config } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
 import type { NotificationParams } from "../runtime/notifications/params.ts";
@@ -20,6 +27,7 @@ export async function run(args: Arguments): Promise<void> {
   const host = readText(args.options.host);
   const { note } = await chooseVersion(project, args).catch(() => ({ note: null }));
   if (note !== null) print(`note: ${note}`);
+  await checkMonitors(project, await monitorDeps(project).target());
   const served = await serve({
     store,
     model: config.name,
@@ -31,6 +39,7 @@ export async function run(args: Arguments): Promise<void> {
     sinks: project.plugins.list("sink"),
     notifications: config.sections.notifications as NotificationParams,
     ...(isScheduled(config) ? { alerts: alertDeps(project), monitors: monitorDeps(project) } : {}),
+    rules: alertDeps(project),
     judging: judgeDeps(project),
     serving: {
       ...serving,

@@ -8,7 +8,7 @@ import { orderSpans } from "../runtime/traces/tree.ts";
 const BAR_WIDTH = 40;
 
 /** Gives the text of a trace. */
-export function describeTrace({ summary, spans, calls, isTruncated }: Trace): string {
+export function describeTrace({ summary, spans, calls, judgements, isTruncated }: Trace): string {
   const start = spans.reduce((least, { startedUs }) => Math.min(least, startedUs), Infinity);
   const end = spans.reduce((most, { endedUs }) => Math.max(most, endedUs), start + 1);
   const bar = ({ startedUs, endedUs }: SpanRecord) => {
@@ -43,6 +43,11 @@ export function describeTrace({ summary, spans, calls, isTruncated }: Trace): st
     );
     if (call.prompt !== null) lines.push(`prompt: ${toLine(call.prompt)}`);
     if (call.reply !== null) lines.push(`reply: ${toLine(call.reply)}`);
+    for (const { call_span_id, judge, status, kind, score, rationale } of judgements) {
+      if (call_span_id !== call.span_id) continue;
+      const found = score === null ? `${status}, ${kind}` : score.toFixed(2);
+      lines.push(toLine(`judge ${judge}: ${found}${rationale === null ? "" : `, ${rationale}`}`));
+    }
   }
   return lines.join("\n");
 }

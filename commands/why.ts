@@ -33,7 +33,11 @@ function describe({ alert, current, reference, change, isReal, suspects, ...abou
   const lines = [
     `${alert}: ${change}`,
     `compared: ${formatCount(current.rows)} ${
-      /errors|latency|volume/.test(symptom) ? "requests" : "predictions"
+      /errors|latency|volume/.test(symptom)
+        ? "requests"
+        : symptom === "resources"
+        ? "looks at the machine"
+        : "predictions"
     } of the ${length} before ${formatTime(Date.parse(current.to))} UTC with ${
       formatCount(reference.rows)
     } ${reference.kind === "training" ? "training rows" : "of the time before"}`,

@@ -55,8 +55,23 @@ export async function openAsking(
     const params = given.get(judge);
     const context: JudgeContext = params === undefined ? shared : { ...shared, params };
     const learned = await judge.learn?.(context);
-    return { plugin: judge, context, ...nameVersion(judge, params, learned) };
+    const asked = { plugin: judge, context, ...nameVersion(judge, params, learned) };
+    await keepDefinition(store, asked);
+    return asked;
   };
+}
+
+/** Keeps what the version of a judge is of: its name is a hash, and rows outlive files. */
+async function keepDefinition(
+  store: Store,
+  { plugin: { definition, prompt }, judge, judgeVersion }: Omit<Asked, "context">,
+): Promise<void> {
+  if (definition === undefined) return;
+  await store.query(
+    `insert into core.judge_versions values (?, ?, ?, ?::json, now() at time zone 'UTC')
+     on conflict do nothing`,
+    [judge, judgeVersion, prompt ?? null, JSON.stringify(definition)],
+  );
 }
 
 /** The parameters that the config gives a judge, `undefined` when none. */

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Verdict } from "../plugins/plugin.ts";
+import type { Evaluation } from "../runtime/traces/judgements.ts";
 import type { SpanAttributes } from "../runtime/traces/span.ts";
 import type { Attributes } from "../runtime/tracing.ts";
 import type { ChatClient, ChatRequest } from "./clients/client.ts";
@@ -84,21 +85,16 @@ export function describeVerdict(verdict: Verdict): Attributes {
   };
 }
 
-/**
- * A verdict as the event `gen_ai.evaluation.result`.
- *
- * @see https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-events/
- */
-export function describeEvaluation(judge: string, verdict: Verdict): SpanAttributes {
+/** A verdict as rows and events have it. */
+export function toEvaluation(judge: string, verdict: Verdict): Evaluation {
   const { status, label } = verdict;
-  const explanation = status === "error" ? verdict.message : verdict.rationale;
   return {
-    "gen_ai.evaluation.name": judge,
-    ...(status === "scored" ? { "gen_ai.evaluation.score.value": verdict.score } : {}),
-    ...(label === undefined ? {} : { "gen_ai.evaluation.score.label": label }),
-    ...(explanation === undefined ? {} : { "gen_ai.evaluation.explanation": explanation }),
-    ...(status === "error" ? { "error.type": verdict.kind } : {}),
-    ...(status === "abstained" ? { "geophone.verdict_kind": verdict.kind } : {}),
+    judge,
+    status,
+    kind: status === "scored" ? null : verdict.kind,
+    score: status === "scored" ? verdict.score : null,
+    label: label ?? null,
+    rationale: (status === "error" ? verdict.message : verdict.rationale) ?? null,
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * Judges a sample of the inference table: what was judged before is skipped, what a judge could not
+ * Judges a sample of the inference table, or of calls of language models: what was judged before is skipped, what a judge could not
  * answer is a row of its own kind and never a number.
  *
  * @module
@@ -10,10 +10,13 @@ import type { Plugin } from "../plugins/plugin.ts";
 import { withLease } from "../runtime/alerts/lease.ts";
 import type { Step, Store } from "../runtime/store/store.ts";
 import { ask, type Asked, openAsking, probe } from "./asking.ts";
-import { askCanaries } from "./cases/canaries.ts";
+import { isLasting } from "./lasting.ts";
 import { type Judgement, writeJudgements } from "./rows.ts";
 import { readPending, settleCursor } from "./sampling/pending.ts";
-import { checkFilter, SamplingParams } from "./sampling/plan.ts";
+import { SamplingParams } from "./sampling/plan.ts";
+import { CallParams, callSubjects } from "./subjects/calls.ts";
+import { predictionSubjects } from "./subjects/predictions.ts";
+import type { Subjects } from "./subjects/subjects.ts";
 import { traceVerdict } from "./tracing.ts";
 
 /** Section `judging` of a config. */
@@ -34,6 +37,9 @@ export const JudgingParams = z.strictObject({
   sampling: SamplingParams.prefault({}).describe("how the sample is drawn"),
   canaries: z.int().min(0).default(10)
     .describe("rows of known truth that each judge is asked about in every call that judges"),
+  traces: CallParams.prefault({}).describe(
+    "which calls of language models are judged, and by whom",
+  ),
   everySeconds: z.number().min(1).nullable().default(null)
     .describe("how often a server judges what is new; null is never"),
 });
@@ -53,8 +59,10 @@ export interface JudgeSummary {
   readonly meanScore: number | null;
   /** Share of the scored below the threshold, weighted so, too. */
   readonly implausible: number | null;
-  /** Sampled predictions left for the next call, those that ended in an error among them. */
+  /** What is sampled and left for the next call, those that ended in an error among them. */
   readonly left: number;
+  /** Why the judge was asked no further, such as spent tokens; `null` when it was not so. */
+  readonly stopped: string | null;
 }
 
 /** What to judge. */
@@ -70,6 +78,9 @@ export interface JudgingOptions {
   readonly waitMs?: number;
 }
 
+/** What to judge, where it is of no version: as in {@linkcode JudgingOptions}. */
+export type CallJudgingOptions = Omit<JudgingOptions, "model" | "version">;
+
 /** Verdicts are written in batches of this many, … */
 const BATCH_ROWS = 256;
 
@@ -81,7 +92,9 @@ const LEASE_MS = 5_000;
 
 /**
  * Judges what is sampled and not yet judged by this version of each judge, and gives one summary
- * per judge. A prediction that ended in an error is asked about again, after those never asked.
+ * per judge. A prediction that ended in an error is asked about again, after those never asked. After an
+ * error that all others would meet, too, such as spent tokens, the judge is asked no further: one row
+ * says so, and the rest stays due.
  *
  * What is left to do is always what is drawn and has no verdict, so whoever ends in whatever way, the
  * next call goes on where verdicts end; nothing is skipped, rows that arrive late included. Of several
@@ -91,10 +104,32 @@ const LEASE_MS = 5_000;
  * @throws the signal's reason when it is aborted; the verdicts until then are kept.
  */
 export async function judgeSample(store: Store, options: JudgingOptions): Promise<JudgeSummary[]> {
-  const { signal, model, version, judges, waitMs = 30_000 } = options;
-  await checkFilter(store, options.params.sampling.where);
-  const openJudge = await openAsking(store, judges, options);
-  const name = `judging:${model}:${version}`;
+  return await judgeSubjects(store, predictionSubjects(store, options), options);
+}
+
+/**
+ * Judges calls of language models in traces as {@linkcode judgeSample} does predictions, by judges of
+ * texts. What judges themselves asked is never among them.
+ *
+ * @throws as {@linkcode judgeSample}
+ */
+export async function judgeCalls(
+  store: Store,
+  options: CallJudgingOptions,
+): Promise<JudgeSummary[]> {
+  const { seed, params } = options;
+  return await judgeSubjects(store, callSubjects(store, { seed, params: params.traces }), options);
+}
+
+async function judgeSubjects(
+  store: Store,
+  subjects: Subjects,
+  options: CallJudgingOptions,
+): Promise<JudgeSummary[]> {
+  const { signal, judges, params, waitMs = 30_000 } = options;
+  await subjects.check();
+  const { model, version, lease: name } = subjects;
+  const openJudge = await openAsking(store, judges, { model, version, params, signal });
   const summaries = await withLease(
     store,
     { name, ttlMs: LEASE_MS, waitMs, signal },
@@ -108,6 +143,7 @@ export async function judgeSample(store: Store, options: JudgingOptions): Promis
           summaries.push(
             await judgeWith(await openJudge(judge), store, {
               ...options,
+              subjects,
               detail,
               guard,
             }),
@@ -118,42 +154,45 @@ export async function judgeSample(store: Store, options: JudgingOptions): Promis
     },
   );
   signal.throwIfAborted();
-  const detail = "another process judges this version now";
-  return summaries ?? judges.map((judge) => summarize(judge, { detail, status: "skipped" }));
+  return summaries ??
+    judges.map((judge) => summarize(judge, { detail: subjects.busy, status: "skipped" }));
 }
 
 async function judgeWith(
   asked: Asked,
   store: Store,
-  options: JudgingOptions & { readonly detail: string; readonly guard: Step },
+  options: CallJudgingOptions & {
+    readonly subjects: Subjects;
+    readonly detail: string;
+    readonly guard: Step;
+  },
 ): Promise<JudgeSummary> {
-  const { params, signal, guard } = options;
+  const { params, signal, guard, subjects } = options;
   const { plugin: judge, context } = asked;
-  const { sampling, samplingRate } = params;
-  const plan = {
-    ...sampling,
-    model: options.model,
-    version: options.version,
-    rate: sampling.rates[judge.name] ?? samplingRate,
-    seed: options.seed,
-  };
-  const { chosen, total, from } = await readPending(store, { ...asked, plan }, params.maxRows);
+  const owner = { ...asked, sample: subjects.sampleFor(judge.name) };
+  const { chosen, total, from } = await readPending(store, owner, subjects);
   const deadline = Date.now() + params.maxSeconds * 1000;
   const answers: Judgement[] = [];
   let batch: Judgement[] = [];
   let written = performance.now();
+  let stopped: string | null = null;
   const write = async () => {
-    await writeJudgements(store, asked, { rows: batch, rate: plan.rate, guard });
+    await writeJudgements(store, asked, {
+      rows: batch,
+      rate: owner.sample.plan.rate,
+      guard,
+      subjects,
+    });
     batch = [];
     written = performance.now();
   };
   for (const drawn of chosen) {
     if (signal.aborted || Date.now() > deadline) break;
     const start = performance.now();
-    const { inference } = drawn;
+    const { inference, call } = drawn;
     const { verdict, traceId } = await traceVerdict(
       store,
-      { ...asked, inference },
+      { ...asked, inference, call },
       () => ask(judge, inference, context),
     );
     // What a cancelled call answers is no failure of the judge.
@@ -161,6 +200,10 @@ async function judgeWith(
     const answer = { ...drawn, verdict, ms: performance.now() - start, traceId };
     answers.push(answer);
     batch.push(answer);
+    if (verdict.status === "error" && isLasting(verdict.kind)) {
+      stopped = `${verdict.kind}: ${verdict.message}`;
+      break;
+    }
     if (batch.length === BATCH_ROWS || performance.now() - written > BATCH_MS) {
       await write();
       options.onProgress?.(judge.name, answers.length / chosen.length);
@@ -168,20 +211,21 @@ async function judgeWith(
   }
   await write();
   signal.throwIfAborted();
-  if (answers.length > 0) await askCanaries(store, asked, { ...options, count: params.canaries });
-  await settleCursor(store, { ...asked, plan }, from);
+  if (answers.length > 0 && stopped === null) await subjects.askCanaries?.(asked);
+  await settleCursor(store, owner, from);
   const { detail } = options;
-  return summarize(judge, { detail, status: "judged", answers, total, params });
+  return summarize(judge, { detail, status: "judged", answers, total, stopped, params });
 }
 
 /** What a judge did, in numbers. */
 function summarize(
   { name }: Plugin<"judge">,
-  { detail, status, answers = [], total = 0, params }: {
+  { detail, status, answers = [], total = 0, stopped = null, params }: {
     readonly detail: string;
     readonly status: JudgeSummary["status"];
     readonly answers?: readonly Judgement[];
     readonly total?: number;
+    readonly stopped?: string | null;
     readonly params?: z.infer<typeof JudgingParams>;
   },
 ): JudgeSummary {
@@ -206,5 +250,6 @@ function summarize(
     meanScore: average(scores),
     implausible: average(scores.map((score) => score < (params?.threshold ?? 0) ? 1 : 0)),
     left: total - scores.length - abstained,
+    stopped,
   };
 }

@@ -1,6 +1,7 @@
 /** Judgements as rows of the store: what is still to be judged, and what was said. */
 import type { ClassProfile, Inference, Verdict } from "../plugins/plugin.ts";
 import type { Step, Store } from "../runtime/store/store.ts";
+import type { Drawn, Subjects } from "./subjects/subjects.ts";
 import { traceLog } from "./tracing.ts";
 
 /** A prediction as a query of {@linkcode inferenceColumns} gives it. */
@@ -37,12 +38,8 @@ export function toInference(row: InferenceRow, { model, version }: ModelVersion)
   };
 }
 
-/** One verdict on one prediction. */
-export interface Judgement {
-  readonly inference: Inference;
-  /** Probability in `(0, 1]` with which the row was drawn. */
-  readonly probability: number;
-  readonly stratum: string;
+/** One verdict on what was drawn. */
+export interface Judgement extends Drawn {
   readonly verdict: Verdict;
   readonly ms: number;
   /** Trace in which it was given, `null` when nobody traces. */
@@ -59,8 +56,10 @@ export interface JudgeVersion {
 export async function writeJudgements(
   store: Store,
   { judge, judgeVersion }: JudgeVersion,
-  { rows, rate, guard }: {
+  { rows, rate, guard, subjects }: {
     readonly rows: readonly Judgement[];
+    /** Whose table it is. */
+    readonly subjects: Pick<Subjects, "table" | "name">;
     /** Share of all rows that the sample is to have. */
     readonly rate: number;
     /** Makes the write fail when somebody else has begun to judge. */
@@ -75,10 +74,9 @@ export async function writeJudgements(
     column(({ verdict }) => verdict[key] ?? null);
   const now = new Date();
   await store.transaction([guard, {
-    append: "core.judgements",
+    append: subjects.table,
     columns: {
-      request_id: column(({ inference }) => inference.requestId),
-      row: column(({ inference }) => inference.row),
+      ...subjects.name(rows),
       judge: column(() => judge),
       judge_version: column(() => judgeVersion),
       status: evidence("status"),
@@ -89,7 +87,6 @@ export async function writeJudgements(
       ),
       inclusion_probability: column(({ probability }) => probability),
       sampling_rate: column(() => rate),
-      stratum: column(({ stratum }) => stratum),
       tokens_in: evidence("tokensIn"),
       tokens_out: evidence("tokensOut"),
       ms: column(({ ms }) => ms),

@@ -8,18 +8,20 @@ import type { Plugin } from "../plugins/plugin.ts";
 import { describeError } from "../runtime/errors.ts";
 import { sleep } from "../runtime/sleep.ts";
 import type { Store } from "../runtime/store/store.ts";
-import { judgeSample, type JudgeSummary, type JudgingOptions } from "./judging.ts";
+import { judgeCalls, judgeSample, type JudgeSummary, type JudgingOptions } from "./judging.ts";
 
 /** What a schedule judges. */
 export interface JudgeScheduleDeps {
   readonly judges: readonly Plugin<"judge">[];
+  /** Who judges calls of language models; default nobody. */
+  readonly callJudges?: readonly Plugin<"judge">[];
   readonly params: JudgingOptions["params"];
   readonly seed: number;
   /** The model version to look at now, or `null` while there is none. */
   readonly target: () => Promise<{ readonly model: string; readonly version: number } | null>;
 }
 
-/** Runs the judges of one model until it is closed. */
+/** Runs the judges of one model, and those of calls, until it is closed. */
 export class JudgeSchedule {
   readonly #store: Store;
   readonly #deps: JudgeScheduleDeps;
@@ -64,18 +66,51 @@ export class JudgeSchedule {
     }
   }
 
-  /** Judges what is new now; gives what each judge did. */
+  /**
+   * Judges what is new now, predictions first; gives what each judge did.
+   * @throws what one of them threw, after the other had its turn.
+   */
   async tick(): Promise<JudgeSummary[]> {
-    const { target, ...options } = this.#deps;
+    const turns = [() => this.#judgePredictions(), () => this.#judgeCalls()];
+    const summaries: JudgeSummary[] = [];
+    const errors: unknown[] = [];
+    for (const turn of turns) {
+      if (this.#abort.signal.aborted) break;
+      try {
+        summaries.push(...await turn());
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1) throw new AggregateError(errors, errors.map(describeError).join("; "));
+    return summaries;
+  }
+
+  async #judgePredictions(): Promise<JudgeSummary[]> {
+    const { target, judges, params, seed } = this.#deps;
     const version = await target();
-    if (version === null) return [];
+    if (version === null || judges.length === 0) return [];
     const { signal } = this.#abort;
-    const summaries = await judgeSample(this.#store, { ...options, ...version, signal, waitMs: 0 });
-    for (const { judge, scored, abstained, errors, left } of summaries) {
+    const options = { judges, params, seed, ...version, signal, waitMs: 0 };
+    return this.#tell("predictions", await judgeSample(this.#store, options));
+  }
+
+  async #judgeCalls(): Promise<JudgeSummary[]> {
+    const { callJudges: judges = [], params, seed } = this.#deps;
+    if (judges.length === 0) return [];
+    const { signal } = this.#abort;
+    const options = { judges, params, seed, signal, waitMs: 0 };
+    return this.#tell("calls", await judgeCalls(this.#store, options));
+  }
+
+  #tell(noun: string, summaries: JudgeSummary[]): JudgeSummary[] {
+    for (const { judge, scored, abstained, errors, left, stopped } of summaries) {
       const total = scored + abstained + errors;
       if (total === 0) continue;
       this.#onEvent(
-        `Judge ${judge} scored ${scored} of ${total} predictions, ${left} are left`,
+        `Judge ${judge} scored ${scored} of ${total} ${noun}, ${left} are left` +
+          (stopped === null ? "" : `; it was asked no further: ${stopped}`),
         errors > 0 ? "warn" : "info",
       );
     }

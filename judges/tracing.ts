@@ -10,6 +10,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { Inference, Verdict } from "../plugins/plugin.ts";
 import type { Store } from "../runtime/store/store.ts";
 import { BudgetError } from "../runtime/traces/budget.ts";
+import { describeEvaluation } from "../runtime/traces/judgements.ts";
 import { TraceLog } from "../runtime/traces/log.ts";
 import { makeId, type SpanRecord } from "../runtime/traces/span.ts";
 import { type Attributes, failSpan, inSpan, type Span, unixMs } from "../runtime/tracing.ts";
@@ -21,15 +22,16 @@ import {
   toChatError,
 } from "./clients/client.ts";
 import {
-  describeEvaluation,
   describeQuestion,
   describeReply,
   describeVerdict,
   quote,
   type ReplyNotes,
+  toEvaluation,
   toExact,
 } from "./conventions.ts";
 import { redactText } from "./prompts/redact.ts";
+import type { SpanId } from "./subjects/subjects.ts";
 
 /** The verdict that is being made. */
 interface Scope {
@@ -37,6 +39,8 @@ interface Scope {
   readonly judge: string;
   readonly judgeVersion: string;
   readonly inference: Inference;
+  /** The call that is judged, where it is no prediction. */
+  readonly call?: SpanId | null;
   readonly traceId: string;
   readonly spanId: string;
   /** Questions asked for it so far. */
@@ -67,6 +71,8 @@ export async function traceVerdict(
     readonly judge: string;
     readonly judgeVersion: string;
     readonly inference: Inference;
+    /** The call that is judged, where it is no prediction: the span of the verdict has a link to it. */
+    readonly call?: SpanId | null;
     /** What the verdict is for, where it is not for the sample: `card` or `canary`. */
     readonly purpose?: string;
   },
@@ -74,9 +80,11 @@ export async function traceVerdict(
 ): Promise<{ readonly verdict: Verdict; readonly traceId: string | null }> {
   const log = traceLog(store);
   const attributes = {
-    ...nameInference(about),
-    "geophone.model": about.inference.model,
-    "geophone.version": about.inference.version,
+    ...nameSubject(about),
+    ...(about.call ? {} : {
+      "geophone.model": about.inference.model,
+      "geophone.version": about.inference.version,
+    }),
     ...(about.purpose === undefined ? {} : { "geophone.purpose": about.purpose }),
   };
   const name = `judge ${about.judge}`;
@@ -99,10 +107,11 @@ export async function traceVerdict(
           ? { status: "error", statusMessage: verdict.message }
           : { status: "ok" }),
         attributes: toExact({ ...attributes, "geophone.verdict": verdict.status }),
+        links: about.call ? [{ ...about.call, attributes: {} }] : [],
         events: [{
           name: "gen_ai.evaluation.result",
           us: endedUs,
-          attributes: describeEvaluation(about.judge, verdict),
+          attributes: describeEvaluation(toEvaluation(about.judge, verdict)),
         }],
       });
     }
@@ -131,7 +140,7 @@ export async function traceCall(
   const settle = await log.budgets.reserve(planned).catch(refuse);
   scope.calls++;
   const attributes: Attributes = {
-    ...nameInference(scope),
+    ...nameSubject(scope),
     ...describeQuestion(client, request),
   };
   const name = `chat ${client.model}`;
@@ -189,14 +198,18 @@ function refuse(error: unknown): never {
   throw error;
 }
 
-function nameInference(
-  { judge, judgeVersion, inference }: Pick<Scope, "judge" | "judgeVersion" | "inference">,
+function nameSubject(
+  { judge, judgeVersion, inference, call }: Pick<
+    Scope,
+    "judge" | "judgeVersion" | "inference" | "call"
+  >,
 ): Record<string, string | number> {
   return {
     "gen_ai.evaluation.name": judge,
     "geophone.judge_version": judgeVersion,
-    "geophone.request_id": inference.requestId,
-    "geophone.row": inference.row,
+    ...(call
+      ? { "geophone.call_trace_id": call.traceId, "geophone.call_span_id": call.spanId }
+      : { "geophone.request_id": inference.requestId, "geophone.row": inference.row }),
   };
 }
 

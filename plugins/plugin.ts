@@ -373,6 +373,10 @@ export interface JudgeContext {
 export interface Judge {
   /** Hash over prompt, model and parameters: verdicts compare only within one version. */
   readonly version: string;
+  /** What the version is of, as JSON, which is kept beside the verdicts; left out: the code says it. */
+  readonly definition?: unknown;
+  /** The version of the prompt registry that it asks, such as `polite/2`. */
+  readonly prompt?: string;
   /** Its parameters in `judging.params` of a config; left out: it takes none. */
   readonly params?: z.ZodType;
   /** Whether it can answer now, with the reason when not. */

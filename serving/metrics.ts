@@ -1,10 +1,12 @@
 /** Metrics of one server: what it counts, and where each number comes from. */
 import type { InferenceLog } from "../runtime/inference/inference_log.ts";
+import type { OnlineReading } from "../runtime/online/online_watch.ts";
 import { EventLoopLag } from "../runtime/resources.ts";
 import type { Counter, Exemplar, Histogram } from "./metrics/histogram.ts";
 import type { Store } from "../runtime/store/store.ts";
 import { addJudgingMetrics } from "./metrics/judging.ts";
 import { inferenceMetrics, type QueuedModel } from "./metrics/inference.ts";
+import { onlineMetrics } from "./metrics/online.ts";
 import { processMetrics, storageMetrics } from "./metrics/process.ts";
 import {
   type Family,
@@ -35,6 +37,8 @@ export interface MetricSources {
   queued(): Iterable<QueuedModel>;
   /** How much of its limits each key has used. */
   quotas(): Iterable<QuotaUse>;
+  /** What detectors in the request path found. */
+  online(): readonly OnlineReading[];
   /** Requests that have no answer yet. */
   openRequests(): number;
   isReady(): boolean;
@@ -143,6 +147,7 @@ export class Metrics implements Disposable {
       ...inferenceMetrics(sources.statistics, sources.queued),
       ...storageMetrics(sources.store.path, () => sources.log.stats.journalBytes),
       ...processMetrics(),
+      ...onlineMetrics(sources.online),
     );
     addJudgingMetrics(registry, sources.store);
     const lag = registry.histogram(

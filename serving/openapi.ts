@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Signature } from "../runtime/registry/signature.ts";
 import { errorStatus } from "./http_error.ts";
+import { alertPaths, alertSchemas } from "./openapi_alerts.ts";
 import { MAX_CONTRIBUTIONS, MAX_EXPLAINED_ROWS } from "./explain.ts";
 import { dataSchemas, describeBatchFile, describeSqlForms, jobPaths } from "./openapi_data.ts";
 import { protocolPaths, protocolSchemas } from "./openapi_protocols.ts";
@@ -84,6 +85,7 @@ export function describeApi(signature: Signature | null, options: DocumentOption
     "/docs": { get: text("This document as a page", "docs", "text/html") },
     ...jobPaths(read),
     ...tracePaths({ read, write }),
+    ...alertPaths({ read, write }),
     ...protocolPaths(signature),
   };
   return {
@@ -238,6 +240,7 @@ function schemas(signature: Signature | null, options: DocumentOptions): Json {
     },
     ...dataSchemas,
     ...registrySchemas,
+    ...alertSchemas,
     Predictions: predictionsSchema(signature),
     SqlBody: toSchema(SqlBody),
     LabelsBody: toSchema(LabelsBody),

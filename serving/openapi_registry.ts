@@ -68,7 +68,8 @@ export function registryPaths({ read, text, write }: Operations): Json {
   };
 }
 
-function withOptionalBody(operation: Json): Json {
+/** Gives the operation with a body that may be left out. */
+export function withOptionalBody(operation: Json): Json {
   return { ...operation, requestBody: { ...operation.requestBody as Json, required: false } };
 }
 

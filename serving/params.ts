@@ -1,6 +1,7 @@
 /** Parameters of the server, as a user writes them under `serving:` in a config. */
 import { z } from "zod";
 import { logFormats } from "../runtime/logger.ts";
+import { OnlineParams } from "../runtime/online/params.ts";
 import { RecordingParams } from "./recording.ts";
 import { CacheParams, TrafficParams } from "./traffic/params.ts";
 
@@ -56,6 +57,9 @@ export const ServingParams = z.strictObject({
   accessLog: z.boolean().default(false).describe("Whether every request is a line of it"),
   recording: RecordingParams.prefault({}).describe(
     "What is kept of requests beside their metadata",
+  ),
+  online: OnlineParams.prefault({}).describe(
+    "Series that detectors of changes read row by row, as the inference table gets them",
   ),
   cache: CacheParams.optional().describe("Keeps predictions of equal input; left out: none"),
 });

@@ -6,6 +6,8 @@
  */
 import { escape } from "./html.ts";
 import { createHash } from "node:crypto";
+import { readPromptMessages } from "../runtime/traces/calls.ts";
+import type { CallJudgement } from "../runtime/traces/judgements.ts";
 import type { CallRow, Trace, TraceSummary } from "../runtime/traces/read.ts";
 import { type SpanRecord, writeExact } from "../runtime/traces/span.ts";
 import { orderSpans } from "../runtime/traces/tree.ts";
@@ -73,7 +75,8 @@ export function renderTraces(traces: readonly TraceSummary[]): string {
 }
 
 /** Gives the page of one trace. */
-export function renderTrace({ summary, spans, calls, isTruncated }: Trace): string {
+export function renderTrace(trace: Trace): string {
+  const { summary, spans, calls, judgements, isTruncated } = trace;
   const facts = [
     `${summary.spans} spans in ${formatMs(summary.duration_ms)}`,
     `${summary.errors} errors`,
@@ -86,12 +89,14 @@ export function renderTrace({ summary, spans, calls, isTruncated }: Trace): stri
     `began ${summary.started_at}`,
   ];
   const callBySpan = new Map(calls.map((call) => [call.span_id, call]));
+  const saidBySpan = Map.groupBy(judgements, ({ call_span_id }) => call_span_id);
   const start = spans.reduce((least, { startedUs }) => Math.min(least, startedUs), Infinity);
   const end = spans.reduce((most, { endedUs }) => Math.max(most, endedUs), start + 1);
   const rows = orderSpans(spans).map(({ span, depth }) =>
     renderSpan(span, {
       depth,
       call: callBySpan.get(span.spanId),
+      judgements: saidBySpan.get(span.spanId) ?? [],
       scale: (us) => (us - start) / (end - start) * WIDTH,
     })
   );
@@ -105,9 +110,10 @@ export function renderTrace({ summary, spans, calls, isTruncated }: Trace): stri
 
 function renderSpan(
   span: SpanRecord,
-  { depth, call, scale }: {
+  { depth, call, judgements, scale }: {
     readonly depth: number;
     readonly call: CallRow | undefined;
+    readonly judgements: readonly CallJudgement[];
     readonly scale: (us: number) => number;
   },
 ): string {
@@ -139,29 +145,33 @@ function renderSpan(
     `<div class="body"><table>${
       facts.filter(([, text]) => text !== "")
         .map(([name, text]) => `<tr><th>${escape(name)}</th><td>${escape(text)}</td></tr>`).join("")
-    }</table>${events.join("")}${links.join("")}${call ? renderCall(call) : ""}</div></details>`;
+    }</table>${events.join("")}${links.join("")}${call ? renderCall(call) : ""}${
+      renderJudgements(judgements)
+    }</div></details>`;
 }
 
 function renderCall({ prompt, reply }: CallRow): string {
   const block = (title: string, text: string | null) =>
     text === null ? "" : `<p>${title}</p><pre>${escape(text)}</pre>`;
-  return readMessages(prompt).map(({ role, content }) => block(escape(role), content)).join("") +
+  return readPromptMessages(prompt).map(({ role, content }) => block(escape(role), content)).join(
+    "",
+  ) +
     block("reply", reply);
 }
 
-function readMessages(prompt: string | null): { role: string; content: string }[] {
-  if (prompt === null) return [];
-  try {
-    const messages: unknown = JSON.parse(prompt);
-    const isRead = Array.isArray(messages) &&
-      messages.every((message) =>
-        typeof message?.role === "string" && typeof message?.content === "string"
-      );
-    if (isRead) return messages;
-  } catch {
-    // Other programs write prompts in other forms.
-  }
-  return [{ role: "prompt", content: prompt }];
+/** Verdicts on a call, each with a way to the trace in which it was given. */
+function renderJudgements(judgements: readonly CallJudgement[]): string {
+  if (judgements.length === 0) return "";
+  const rows = judgements.map(({ judge, status, kind, score, label, rationale, trace_id }) => {
+    const name = trace_id === null
+      ? show(judge)
+      : `<a href="/traces/${encodeURIComponent(trace_id)}">${show(judge)}</a>`;
+    const found = score === null ? `${status}: ${kind}` : score.toFixed(2);
+    return `<tr><th>${name}</th><td class="number">${show(found)}</td><td>${show(label)}</td>` +
+      `<td>${show(rationale)}</td></tr>`;
+  });
+  return `<p>judged</p><table><thead><tr><th>judge</th><th class="number">score</th>` +
+    `<th>label</th><th>because</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
 function wrap(title: string, body: string): string {

@@ -11,6 +11,7 @@ import { type AlertState, evaluateAlerts, lookAtAlerts } from "../runtime/alerts
 import { refreshEstimatesOf } from "../runtime/estimates/refresh.ts";
 import { ProfileParams } from "../runtime/monitors/definition.ts";
 import { refreshMonitors } from "../runtime/monitors/refresh.ts";
+import { MonitorSamplingParams } from "../runtime/monitors/sampling.ts";
 import { quoteIdentifier } from "../runtime/store/sql.ts";
 import { type Context, defineStage } from "../runtime/stage.ts";
 import type { Deployment } from "./deployment.ts";
@@ -22,6 +23,10 @@ const Params = z.strictObject({
     .describe("records per request of the production stream"),
   drift: z.array(z.string()).default(["ks", "psi"]).describe("drift methods by name"),
   profile: ProfileParams.prefault({}).describe("what is computed of each window of predictions"),
+  sampling: MonitorSamplingParams.prefault({})
+    .describe(
+      "which share of the predictions profiles and estimates look at, and what they may cost",
+    ),
   judging: JudgingParams.prefault({}).describe("which predictions are judged, and by whom"),
   alerts: z.array(z.string()).nullable().default(null)
     .describe("alerts by name; null is all of them"),
@@ -67,7 +72,8 @@ export const monitoring = defineStage<Deployment, MonitoringState, z.infer<typeo
   params: Params,
   validate(params, plugins) {
     for (const name of [...params.drift, ...params.profile.methods]) plugins.get("drift", name);
-    for (const name of params.judging.judges) plugins.get("judge", name);
+    const { judges, traces } = params.judging;
+    for (const name of [...judges, ...traces.judges]) plugins.get("judge", name);
     for (const name of params.alerts ?? []) plugins.get("alert", name);
     for (const name of params.sinks) plugins.get("sink", name);
     for (const { name, notify } of chooseAlerts(params, plugins)) {
@@ -280,14 +286,17 @@ async function recordDrift(
 /** Computes the windows that have closed; the stream that was just scored is in one that has not. */
 async function refreshProfile(
   { model, version }: Deployment["registered"],
-  { profile }: z.infer<typeof Params>,
+  params: z.infer<typeof Params>,
   context: Context,
 ): Promise<void> {
+  const { profile } = params;
+  const sampling = { ...params.sampling, seed: context.seed };
   const { state, windows, message } = await refreshMonitors(context.store, {
     model,
     version,
     definition: profile,
     methods: profile.methods.map((name) => context.plugins.get("drift", name)),
+    sampling,
     signal: context.signal,
   });
   context.signal.throwIfAborted();
@@ -296,6 +305,7 @@ async function refreshProfile(
     model,
     version,
     definition: profile,
+    sampling,
     signal: context.signal,
   });
   context.log("estimated_windows", estimated.windows);
@@ -309,7 +319,8 @@ async function refreshProfile(
 }
 
 function reportJudges(judges: readonly JudgeSummary[], context: Context): void {
-  for (const { judge, status, detail, errors, scored, abstained, meanScore } of judges) {
+  for (const { judge, status, detail, stopped, left, ...answers } of judges) {
+    const { errors, scored, abstained, meanScore } = answers;
     if (status === "skipped") {
       context.report({
         check: `judge:${judge}`,
@@ -319,7 +330,13 @@ function reportJudges(judges: readonly JudgeSummary[], context: Context): void {
       continue;
     }
     if (meanScore !== null) context.log(`judge_${judge}_mean_score`, meanScore);
-    if (errors > 0) {
+    if (stopped !== null) {
+      context.report({
+        check: `judge:${judge}`,
+        severity: "warning",
+        message: `judge ${judge} was asked no further, ${left} are left: ${stopped}`,
+      });
+    } else if (errors > 0) {
       context.report({
         check: `judge:${judge}`,
         severity: "warning",

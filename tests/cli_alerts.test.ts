@@ -107,6 +107,15 @@ Deno.test("alerts are evaluated, explained, silenced, backtested and reported fr
         ["ack", 'alert="error_rate"', "looking"],
       ]);
       assertStringIncludes((await alerts("unsilence", snooze.id)).stdout, "has ended");
+      const { stdout } = await runCli(["audit", "list", "--json", "--set", `store=${path}`]);
+      const changes = JSON.parse(stdout).filter(({ action }: { action: string }) =>
+        action.startsWith("silence.")
+      );
+      assertEquals(
+        changes.map((each: Record<string, unknown>) => each.action).toSorted(),
+        ["silence.created", "silence.created", "silence.created", "silence.ended"],
+      );
+      assert(changes.every(({ actor }: { actor: unknown }) => typeof actor === "string"));
       assertEquals((await json("error_rate")).alerts[0].state, "firing");
     });
 
@@ -142,6 +151,7 @@ Deno.test("alerts are evaluated, explained, silenced, backtested and reported fr
         [["silence", "severity"], "Cannot read matcher"],
         [["silence", "severity=info", "--for", "soon"], "write a span such as 30m"],
         [["unsilence", "nobody"], "none of this id holds"],
+        [["silence", "severity=info", "--note", "x".repeat(1_001)], "longer than 1000 characters"],
         [["backtest", "error_rate", "--from", "yesterday"], "write a time such as"],
         [["backtest", "error_rate", "--step", "0"], "it would never end"],
         [["report", "--step", "1h"], "it takes --from, --to"],

@@ -70,6 +70,26 @@ Deno.test("deno task judges shows, measures, examines, compares and labels what 
       );
       assertMatch((await judges()).stdout, /combined-1\+\w+ .* trusted/);
     });
+    await t.step("reports rates with intervals, or why there are none", async () => {
+      const { stdout, stderr, code } = await judges("report");
+      assertEquals(code, 0, stderr);
+      assertMatch(
+        stdout,
+        /combined \(combined-1\+\w+\), trusted\n\nwhat +value\n[- ]+\njudged +\d+, \d+ of them scored/,
+      );
+      assertMatch(stdout, /mean score +0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]/);
+      assertMatch(stdout, /bad by PPI\+\+ +\d+ labels: needs 30/);
+      assertMatch(stdout, /against the rule +(better|worse|adds nothing): AUC [+−]0\.\d{3} \[/);
+      assertMatch(stdout, /agreement of combined, rule: Krippendorff's α /);
+      const { judges: [rule], agreement } = JSON.parse(
+        (await judges("report", "rule", "--json")).stdout,
+      );
+      assertEquals([rule.judge, rule.cutSource, agreement], ["rule", "card", null]);
+      const unknown = await judges("report", "ruel");
+      assertEquals(unknown.code, 2);
+      assertStringIncludes(unknown.stderr, 'Cannot report judge "ruel"');
+      assertEquals((await judges("report", "--rows", "3")).code, 2);
+    });
     await t.step("examines a judge, and ends with 1 when it says nothing", async () => {
       const healthy = await judges("doctor", "rule");
       assertEquals(healthy.code, 0, healthy.stdout);
@@ -122,6 +142,52 @@ Deno.test("deno task judges shows, measures, examines, compares and labels what 
         folder,
       );
       assertMatch(listed.stdout, /polite/);
+    });
+    await t.step("registers its text, which a config can name by an alias", async () => {
+      const prompts = async (...args: string[]) =>
+        await runCli(["prompts", ...args, "--config", "flowers.yaml"], folder);
+      const file = "config/judges/polite.md";
+      assertStringIncludes((await prompts()).stdout, "no prompt yet");
+      assertStringIncludes((await prompts("register", file)).stdout, "registered polite/1");
+      assertEquals((await prompts("register", file)).stdout, "polite/1 is this text already\n");
+      assertMatch(
+        (await prompts("alias", "polite", "production")).stdout,
+        /^polite@production is version 1/,
+      );
+      assertMatch((await prompts()).stdout, /polite +1 +production/);
+      assertEquals(
+        (await prompts("show", "polite@production")).stdout,
+        await Deno.readTextFile(join(folder, file)),
+      );
+      const judge = async (reference: string) =>
+        await runCli(
+          [
+            "judge",
+            "polite",
+            "--config",
+            "flowers.yaml",
+            "--set",
+            `plugins=[prompts:/${reference}]`,
+          ],
+          folder,
+          { GEOPHONE_JUDGE_HOST: "http://127.0.0.1:1" },
+        );
+      // No server answers here: the judge is found, and says so.
+      assertStringIncludes((await judge("polite@production")).stdout, "skipped");
+      for (
+        const [run, message] of [
+          [judge("polite@prod"), "it has the versions 1 @production"],
+          [prompts("register", "none.md"), 'Cannot register prompt "none.md"'],
+          [prompts("register", "flowers.csv"), "it does not begin with a header"],
+          [prompts("show", "rude"), 'Cannot find prompt "rude": there are polite'],
+          [prompts("alias", "polite/7", "production"), "it has the versions 1 @production"],
+          [prompts("alias", "polite/1", "1"), 'Cannot set alias "1"'],
+          [prompts("alias", "polite/1"), "usage is deno task prompts alias"],
+        ] as const
+      ) {
+        const { code, stderr } = await run;
+        assert(code === 2 && stderr.includes(message), stderr);
+      }
     });
     await t.step("refuses other actions, arguments and options", async () => {
       for (

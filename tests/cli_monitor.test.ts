@@ -37,6 +37,8 @@ Deno.test("monitor computes closed windows, and monitor profile shows the latest
     assertMatch(text.stdout, /^1 day, [\d-]+ 00:00 to [\d-]+ 00:00 UTC: 50 rows, no labels$/m);
     assertMatch(text.stdout, /^GR +0 +94\.5 +94\.5 .* ks +1 .* yes$/m);
     assertMatch(text.stdout, /^NPHI +100 .* 0 reference values, it takes 30$/m);
+    assertMatch(text.stdout, /^cost of profile: 100 of 100 rows in [\d,]+ ms$/m);
+    assertMatch(text.stdout, /^cost of estimates of 1 day: 100 of 100 rows in [\d,]+ ms$/m);
     const { model, version, profiles } = JSON.parse((await monitor("profile", "--json")).stdout);
     assertEquals([model, version, profiles.length, profiles[0].rows], ["wells", 1, 1, 50]);
     assertEquals(profiles[0].columns[0].column, "GR");
@@ -64,10 +66,59 @@ Deno.test("monitor names a metric that fails, evaluates the alerts and ends with
       "--set",
       `store=${path}`,
       "--set",
-      'monitoring.profile.metrics=[{"name": "bad", "kind": "aggregate", "sql": "sum(nothing)"}]',
+      // What the rows hold is known when they are read.
+      'monitoring.profile.metrics=[{"name": "bad", "kind": "aggregate", "sql": "sum(request_id::integer)"}]',
     ], ROOT);
     assertEquals(code, 1);
-    assertMatch(stderr, /^warning: the profile is not whole: metric "bad": .*nothing/m);
+    assertMatch(stderr, /^warning: the profile is not whole: metric "bad": .*Could not convert/m);
     assertStringIncludes(stdout, "data_drift");
+  });
+});
+
+Deno.test("monitor, serve and pipeline refuse an expression that no window can compute before they begin", async () => {
+  await withProjectFolder(async (folder) => {
+    const path = join(folder, "store.duckdb");
+    await fillStore(path);
+    for (const command of ["monitor", "serve", "pipeline"]) {
+      const { code, stdout, stderr } = await runCli([
+        command,
+        "--set",
+        `store=${path}`,
+        "--set",
+        'monitoring.profile.slices=["slice", "NOSUCH > 1"]',
+      ], ROOT);
+      assertEquals([code, stdout], [2, ""], stderr);
+      assertStringIncludes(
+        stderr,
+        'Cannot compute "NOSUCH > 1" of monitoring.profile.slices[1]: Referenced column "NOSUCH" ' +
+          "not found in FROM clause; write SQL over GR, ",
+      );
+    }
+  });
+});
+
+Deno.test("monitor profile says what precision a lower rate costs, and which rate a budget gives next", async () => {
+  await withProjectFolder(async (folder) => {
+    const path = join(folder, "store.duckdb");
+    await fillStore(path);
+    const set = (...values: string[]) => values.flatMap((value) => ["--set", value]);
+    const options = set(
+      `store=${path}`,
+      "monitoring.sampling.profile.rate=0.5",
+      "monitoring.sampling.profile.budget.rows=10",
+    );
+    await runCli(["monitor", "--once", ...options], ROOT);
+    const { stdout } = await runCli(["monitor", "profile", ...options], ROOT);
+    assertMatch(stdout, /^1 day, .* UTC: about \d+ rows, no labels$/m);
+    assertMatch(
+      stdout,
+      /^cost of profile: \d+ of 100 rows in [\d,]+ ms; budget 10 rows a window; at a rate of 0\.5 standard errors are 1\.41\d* times as wide; next rate 0\.\d+$/m,
+    );
+    const wrong = await runCli(
+      ["monitor", "profile", ...set("monitoring.sampling.profile.rate=0")],
+      ROOT,
+    );
+    assertEquals(wrong.code, 2);
+    assertStringIncludes(wrong.stderr, "monitoring.sampling.profile.rate");
   });
 });

@@ -1,6 +1,11 @@
 /** `deno task monitor profile`: what the latest windows say. */
 import type { Project } from "../../run.ts";
-import { type LatestProfile, readLatestProfiles } from "../../runtime/monitors/read.ts";
+import {
+  type LatestCost,
+  type LatestProfile,
+  readLatestCosts,
+  readLatestProfiles,
+} from "../../runtime/monitors/read.ts";
 import { formatCell, formatCount, formatTable, print } from "../../runtime/terminal.ts";
 import type { Arguments } from "../arguments.ts";
 import { chooseVersion } from "../options.ts";
@@ -9,7 +14,8 @@ import { chooseVersion } from "../options.ts";
 export async function showProfile(project: Project, args: Arguments): Promise<void> {
   const { model, version, note } = await chooseVersion(project, args);
   const profiles = await readLatestProfiles(project.store, { model, version });
-  if (args.options.json === true) return print(JSON.stringify({ model, version, profiles }));
+  const costs = await readLatestCosts(project.store, { model, version });
+  if (args.options.json === true) return print(JSON.stringify({ model, version, profiles, costs }));
   if (note !== null) print(`note: ${note}\n`);
   if (profiles.length === 0) {
     return print(
@@ -18,15 +24,38 @@ export async function showProfile(project: Project, args: Arguments): Promise<vo
     );
   }
   print(profiles.map(describe).join("\n\n"));
+  if (costs.length > 0) print(`\n${costs.map(describeCost).join("\n")}`);
+}
+
+/** One line: what was looked at, what it took, and what precision a lower rate costs. */
+function describeCost(cost: LatestCost): string {
+  const { monitor, granularity, rowsUsed, rowsRead, ms, tokens } = cost;
+  const name = granularity === null ? monitor : `${monitor} of ${granularity}`;
+  const budgets = [
+    ...(cost.budgetMs === null ? [] : [`${formatCell(cost.budgetMs)} ms`]),
+    ...(cost.budgetRows === null ? [] : [`${formatCount(cost.budgetRows)} rows`]),
+  ];
+  const { rate, nextRate, standardErrorRatio: ratio } = cost;
+  return [
+    `cost of ${name}: ${formatCount(rowsUsed)} of ${formatCount(rowsRead)} rows in ` +
+    `${formatCount(Math.round(ms))} ms` +
+    (tokens === null ? "" : ` and ${formatCount(tokens)} tokens`),
+    ...(budgets.length === 0 ? [] : [`budget ${budgets.join(" and ")} a window`]),
+    ...(rate === null || ratio === null || rate === 1 ? [] : [
+      `at a rate of ${formatCell(rate)} standard errors are ${formatCell(ratio)} times as wide`,
+    ]),
+    ...(nextRate === null || nextRate === rate ? [] : [`next rate ${formatCell(nextRate)}`]),
+  ].join("; ");
 }
 
 function describe(profile: LatestProfile): string {
-  const { granularity, start, end, rows, labeledRows, accuracy, columns } = profile;
+  const { granularity, start, end, rows, samplingFraction, labeledRows, accuracy, columns } =
+    profile;
   const labels = accuracy === null
     ? "no labels"
     : `accuracy ${formatCell(accuracy)} of ${formatCount(labeledRows)} labeled`;
   const title = `${granularity}, ${formatTime(start)} to ${formatTime(end)} UTC: ` +
-    `${formatCount(rows)} rows, ${labels}`;
+    `${samplingFraction < 1 ? "about " : ""}${formatCount(rows)} rows, ${labels}`;
   const table = formatTable(
     [
       "column",

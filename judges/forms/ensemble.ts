@@ -1,6 +1,7 @@
 /** Several judges as one: their scores combined, with how far they agree. */
 import { definePlugin, type Plugin, type Verdict } from "../../plugins/plugin.ts";
 import { describeError } from "../../runtime/errors.ts";
+import { isLasting } from "../lasting.ts";
 import { hashDefinition } from "./form.ts";
 
 /** How scores become one; the last three count those of at least `threshold`. */
@@ -31,8 +32,8 @@ const METHODS: Readonly<
 };
 
 /**
- * Makes one judge of several. Its `raw` has each member's score (`null` where it gave none) and the
- * agreement: the share of the scores that lie on the more frequent side of the threshold. Where fewer
+ * Makes one judge of several. Its `raw` has each member's score (`null` where it gave none), the
+ * threshold and the agreement: the share of the scores that lie on the more frequent side of the threshold. Where fewer
  * than the quorum gave a score, it gives none either: an error when a member ended in one.
  *
  * @throws {RangeError} when there is no member, or the quorum is not in `1 … members`.
@@ -89,6 +90,7 @@ export function createEnsemble(options: EnsembleOptions): Plugin<"judge"> {
         members: Object.fromEntries(
           verdicts.map((v, i) => [members[i].name, v.status === "scored" ? v.score : null]),
         ),
+        threshold,
         agreement,
       }),
     };
@@ -104,7 +106,9 @@ export function createEnsemble(options: EnsembleOptions): Plugin<"judge"> {
     if (failed.length === 0) {
       return { status: "abstained", kind: "quorum", rationale: detail, ...evidence };
     }
-    const [{ member, message, kind, isRetryable = false }] = failed;
+    // What all other predictions would meet says more than what this one alone did.
+    const { member, message, kind, isRetryable = false } =
+      failed.find((error) => isLasting(error.kind)) ?? failed[0];
     return {
       status: "error",
       kind,

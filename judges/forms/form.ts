@@ -77,6 +77,7 @@ export function createLlmJudge(options: LlmJudgeOptions): Plugin<"judge"> {
     kind: "judge",
     name,
     summary,
+    definition: { form: form.name, options: form.definition, rationale, seed },
     get version() {
       return `${form.name}:${hash}:${connection.modelVersion}`;
     },

@@ -1,11 +1,11 @@
 /**
- * The default form: the profile of the predicted class beside the observed features, and P(Yes) that
- * they fit.
+ * The default form: where the observed features lie in the profile of the predicted class, in words,
+ * and P(Yes) that they fit.
  *
  * @module
  */
 import { writeBlock } from "../prompts/data.ts";
-import { describeRecord, showClass } from "../prompts/record.ts";
+import { placeInWords, showClass } from "../prompts/record.ts";
 import { readYesNo, scoreChoice } from "./choice.ts";
 import type { Form } from "./form.ts";
 
@@ -25,13 +25,13 @@ export function referenceYesNo(
   { question = "Do the measured values fit this class?" }: ReferenceYesNoOptions = {},
 ): Form {
   return {
-    name: "reference-yesno-2",
+    name: "reference-yesno-3",
     definition: { question },
     async judge(inference, { profiles, redact, ask }) {
       if (!Object.hasOwn(profiles, inference.label)) {
         return { verdict: { status: "abstained", kind: "no_profile" } };
       }
-      const lines = describeRecord(inference, profiles[inference.label], redact);
+      const lines = placeInWords(inference, profiles[inference.label], redact);
       // Without a single value to look at, an answer would be about nothing.
       if (lines.length === 0) return { verdict: { status: "abstained", kind: "low_coverage" } };
       const shown = writeBlock("record", [

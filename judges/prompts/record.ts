@@ -10,23 +10,65 @@ export function showClass(label: string, profiles: Readonly<Record<string, Class
   return showName(label, `class ${Object.keys(profiles).indexOf(label) + 1}`);
 }
 
-/** One line per feature that has a value in the record and a profile; none when there is none. */
-export function describeRecord(
+/** A feature that has a value in the record and a profile. */
+interface Placed {
+  readonly shown: string;
+  readonly value: number;
+  readonly mean: number;
+  readonly std: number;
+  /** Deviations from the mean; where the feature never varied ±Infinity, or `NaN` when it is equal. */
+  readonly distance: number;
+}
+
+function placeRecord(
   { features }: Inference,
-  { mean, std }: ClassProfile,
+  profile: ClassProfile,
+  redact: readonly string[],
+): Placed[] {
+  return listFeatures(profile.mean, redact).flatMap(([name, shown]) => {
+    const value = Object.hasOwn(features, name) ? features[name] : null;
+    const [mean, std] = [profile.mean[name], profile.std[name]];
+    if (!isNumber(value) || !isNumber(mean) || !isNumber(std)) return [];
+    return [{ shown, value, mean, std, distance: (value - mean) / std }];
+  });
+}
+
+/** One line per feature that has a value and a profile, with both; none when there is none. */
+export function describeRecord(
+  inference: Inference,
+  profile: ClassProfile,
   redact: readonly string[] = [],
 ): string[] {
-  return listFeatures(mean, redact).flatMap(([name, shown]) => {
-    const value = Object.hasOwn(features, name) ? features[name] : null;
-    if (!isNumber(value) || !isNumber(mean[name]) || !isNumber(std[name])) return [];
-    const distance = Math.abs(value - mean[name]) / std[name];
-    // A class in which the feature never varied: equal is typical, anything else is not.
-    const words = distance >= 2 ? "very unusual" : distance >= 1 ? "somewhat unusual" : "typical";
-    return [
-      `${shown}: measured ${formatNumber(value)}, this class usually ${
-        formatNumber(mean[name])
-      } ± ${formatNumber(std[name])} (${words})`,
-    ];
+  return placeRecord(inference, profile, redact).map(({ shown, value, mean, std, distance }) => {
+    const far = Math.abs(distance);
+    const words = far >= 2 ? "very unusual" : far >= 1 ? "somewhat unusual" : "typical";
+    return `${shown}: measured ${formatNumber(value)}, this class usually ${formatNumber(mean)} ± ${
+      formatNumber(std)
+    } (${words})`;
+  });
+}
+
+/**
+ * One line per feature that has a value and a profile: where the value lies, in words alone. A small
+ * model tells right from wrong by them better than by numbers, for a third of the tokens, and no
+ * measured value is in the prompt (bench/README.md, judges.ts).
+ */
+export function placeInWords(
+  inference: Inference,
+  profile: ClassProfile,
+  redact: readonly string[] = [],
+): string[] {
+  return placeRecord(inference, profile, redact).map(({ shown, distance }) => {
+    const far = Math.abs(distance);
+    const side = distance > 0 ? "high" : "low";
+    const words = far >= 3
+      ? `extremely unusual, far too ${side}`
+      : far >= 2
+      ? `very unusual, too ${side}`
+      : far >= 1
+      ? `somewhat unusual, ${side}`
+      : "typical";
+    return `${shown}: ${words}`;
   });
 }
 

@@ -69,6 +69,13 @@ export function redactText(text: string): string {
   return parts.join("") + text.slice(rest);
 }
 
+const PLACEHOLDER = new RegExp(`\\[(${personalKinds.join("|")})\\]`, "g");
+
+/** Gives the kinds of what {@linkcode redactText} took out of a text, in its order. */
+export function findRedacted(text: string): PersonalKind[] {
+  return Array.from(text.matchAll(PLACEHOLDER), ([, kind]) => kind as PersonalKind);
+}
+
 /** @see ISO/IEC 7812-1, annex B */
 function isLuhn(text: string): boolean {
   const digits = [...text.replace(/\D/g, "")].reverse().map(Number);

@@ -8,20 +8,21 @@
  */
 import type { Store } from "../../runtime/store/store.ts";
 import { hashDefinition } from "../forms/form.ts";
-import type { SamplingPlan } from "./plan.ts";
+import type { Sample } from "../subjects/subjects.ts";
 
 /** Whose cursor it is. */
 export interface CursorOwner {
   readonly judge: string;
   readonly judgeVersion: string;
-  readonly plan: SamplingPlan;
+  readonly sample: Sample;
 }
 
 /** Gives the time before which nothing is left to do, or `null`: look at everything. */
 export async function readCursor(
   store: Store,
-  { judge, judgeVersion, plan }: CursorOwner,
+  { judge, judgeVersion, sample }: CursorOwner,
 ): Promise<Date | null> {
+  const { plan } = sample;
   const [row] = await store.query<{ day: string; rows: number; fingerprint: string }>(
     `select day::varchar as day, rows, fingerprint from core.judge_cursors
      where judge = ? and judge_version = ? and model = ? and version = ? and plan = ?`,
@@ -29,20 +30,21 @@ export async function readCursor(
   );
   if (row === undefined) return null;
   const day = new Date(`${row.day}T00:00:00Z`);
-  const now = await fingerprint(store, plan, day);
+  const now = await fingerprint(store, sample, day);
   return now.rows === row.rows && now.fingerprint === row.fingerprint ? day : null;
 }
 
 /** Keeps the day of the first row that is left, or the current one: it has not ended. */
 export async function writeCursor(
   store: Store,
-  { judge, judgeVersion, plan }: CursorOwner,
+  { judge, judgeVersion, sample }: CursorOwner,
   firstLeft: Date | null,
 ): Promise<void> {
+  const { plan } = sample;
   const today = new Date();
   const first = firstLeft === null || firstLeft > today ? today : firstLeft;
   const day = new Date(`${first.toISOString().slice(0, 10)}T00:00:00Z`);
-  const { rows, fingerprint: mark } = await fingerprint(store, plan, day);
+  const { rows, fingerprint: mark } = await fingerprint(store, sample, day);
   await store.query(
     `insert or replace into core.judge_cursors values (?, ?, ?, ?, ?, ?::timestamp::date, ?, ?, ?)`,
     [
@@ -52,12 +54,13 @@ export async function writeCursor(
   );
 }
 
-async function fingerprint(store: Store, { model, version }: SamplingPlan, before: Date) {
+async function fingerprint(store: Store, sample: Sample, before: Date) {
+  const { sql, params } = sample.existing(before);
   // Of one text: hashes of two values are joined in a way in which those of a request cancel out.
   const [row] = await store.query<{ rows: number; fingerprint: string }>(
     `select count(*) as rows, coalesce(bit_xor(hash(request_id || ':' || row)), 0)::varchar as fingerprint
-     from core.inferences where model = ? and version = ? and request_time < ?`,
-    [model, version, before],
+     from (${sql})`,
+    params,
   );
   return row;
 }

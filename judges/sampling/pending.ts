@@ -1,17 +1,8 @@
 /** What of a sample a judge has not judged yet. */
-import type { Inference } from "../../plugins/plugin.ts";
 import type { Store } from "../../runtime/store/store.ts";
-import { inferenceColumns, type InferenceRow, toInference } from "../rows.ts";
+import type { Drawn, Subjects } from "../subjects/subjects.ts";
 import { type CursorOwner, readCursor, writeCursor } from "./cursor.ts";
-import { type Query, querySample } from "./plan.ts";
-
-/** A prediction that was drawn. */
-export interface Drawn {
-  readonly inference: Inference;
-  /** Probability in `(0, 1]` with which it was. */
-  readonly probability: number;
-  readonly stratum: string;
-}
+import type { Query } from "./plan.ts";
 
 /** What is left to do. */
 export interface Pending {
@@ -26,12 +17,13 @@ export interface Pending {
 export async function readPending(
   store: Store,
   owner: CursorOwner,
-  maxRows: number,
+  subjects: Subjects,
 ): Promise<Pending> {
+  const { columns, relation, maxRows } = subjects;
   const from = await readCursor(store, owner);
   const { sql, params } = queryPending(owner, from);
   const rows = await store.query<
-    InferenceRow & {
+    Record<string, unknown> & {
       readonly probability: number;
       readonly stratum: string;
       readonly total: number;
@@ -40,18 +32,16 @@ export async function readPending(
     `with pending as (${sql}),
      first as (select *, count(*) over () as total from pending
        order by is_judged nulls first, request_time, request_id, row limit ?)
-     select ${inferenceColumns}, f.probability, f.stratum, f.total
-     from first f join inferences i using (request_id, row)
+     select ${columns}, f.probability, f.stratum, f.total
+     from first f join ${relation} i using (request_id, row)
      order by f.is_judged nulls first, f.request_time, f.request_id, f.row`,
     // Of none at all, one row still tells how many there are.
     [...params, Math.max(1, maxRows)],
   );
+  const first = rows.slice(0, maxRows);
+  const read = await subjects.read(first);
   return {
-    chosen: rows.slice(0, maxRows).map((row) => ({
-      inference: toInference(row, owner.plan),
-      probability: row.probability,
-      stratum: row.stratum,
-    })),
+    chosen: first.map(({ probability, stratum }, i) => ({ ...read[i], probability, stratum })),
     total: rows[0]?.total ?? 0,
     from,
   };
@@ -71,12 +61,12 @@ export async function settleCursor(
   await writeCursor(store, owner, first === null ? null : new Date(Number(first)));
 }
 
-function queryPending({ judge, judgeVersion, plan }: CursorOwner, from: Date | null): Query {
-  const { sql, params } = querySample(plan, from);
+function queryPending({ judge, judgeVersion, sample }: CursorOwner, from: Date | null): Query {
+  const { sql, params } = sample.drawn(from);
   return {
     sql: `select s.*, j.is_judged from (${sql}) s
       left join (
-        select request_id, row, bool_or(status <> 'error') as is_judged from core.judgements
+        select request_id, row, bool_or(status <> 'error') as is_judged from ${sample.verdicts}
         where judge = ? and judge_version = ? group by all
       ) j using (request_id, row)
       where j.is_judged is distinct from true`,

@@ -7,9 +7,9 @@
  * @module
  */
 import { z } from "zod";
+import { drawSql } from "../../runtime/draw.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import type { SqlValue } from "../../runtime/store/store.ts";
-import { drawExpression } from "./draw.ts";
 
 /** Section `judging.sampling` of a config. */
 export const SamplingParams = z.strictObject({
@@ -47,17 +47,21 @@ export interface Query {
 }
 
 /**
- * Refuses a filter that is no condition over the view `inferences`.
+ * Refuses a filter that is no condition over a view.
  * @throws {UsageError} when it is none, or reads outside the store.
  */
-export async function checkFilter(store: Store, where: string | null): Promise<void> {
+export async function checkFilter(
+  store: Store,
+  where: string | null,
+  view = "inferences",
+): Promise<void> {
   if (where === null) return;
-  await store.queryReadOnly(`select 1 from ${filtered(where)} limit 0`);
+  await store.queryReadOnly(`select 1 from ${filtered(view, where)} limit 0`);
 }
 
-/** The line end closes a comment at the end of the condition. */
-function filtered(where: string | null): string {
-  return where === null ? "inferences" : `(select * from inferences where (${where}\n))`;
+/** The rows of a view that a filter lets pass. The line end closes a comment at the end of the condition. */
+export function filtered(view: string, where: string | null): string {
+  return where === null ? view : `(select * from ${view} where (${where}\n))`;
 }
 
 /**
@@ -90,7 +94,7 @@ export function querySample(plan: SamplingPlan, from: Date | null): Query {
             case when exists (select 1 from drifted d
               where i.request_time >= d.window_start and i.request_time < d.window_end
                 and (d.slice_value is null or d.slice_value = i.slice)) then 'drift' end) as stratum
-        from ${filtered(plan.where)} i
+        from ${filtered("inferences", plan.where)} i
         where model = ? and version = ? ${from === null ? "" : "and request_time >= ?"}),
       sized as (
         select *, count(*) over (partition by day, stratum) as size,
@@ -102,11 +106,11 @@ export function querySample(plan: SamplingPlan, from: Date | null): Query {
         select *, greatest(${wanted}, least(1, ${minPerStratum} / size)) as wanted from sized),
       given as (select *, ${capped} as probability from aimed)
       select request_id, row, request_time, probability, stratum from given
-      where ${drawExpression} < probability`,
+      where ${drawSql(seed)} < probability`,
     params: [
       ...[model, version, model, version],
       ...(from === null ? [] : [from]),
-      ...[rate, String(seed)],
+      rate,
     ],
   };
 }

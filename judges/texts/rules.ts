@@ -1,7 +1,7 @@
 /** Judges of texts that need no language model: the same text always gets the same verdict. */
 import { z } from "zod";
 import { definePlugin, type Inference, type Plugin, type Verdict } from "../../plugins/plugin.ts";
-import { findPersonalData, personalKinds } from "../prompts/redact.ts";
+import { findPersonalData, findRedacted, personalKinds } from "../prompts/redact.ts";
 
 const text = z.string().default("output").describe("name of the text that is judged");
 
@@ -10,6 +10,8 @@ function defineRule<P extends z.ZodType<{ readonly text: string }>>(rule: {
   readonly name: string;
   readonly summary: string;
   readonly params: P;
+  /** One more with each other way to decide; default 1. */
+  readonly revision?: number;
   /** Whether the text passes, and why. */
   check(text: string, params: z.infer<P>): readonly [boolean, string] | null;
 }): Plugin<"judge"> {
@@ -17,7 +19,7 @@ function defineRule<P extends z.ZodType<{ readonly text: string }>>(rule: {
     kind: "judge",
     name: rule.name,
     summary: `${rule.summary}; no LLM`,
-    version: `${rule.name}-1`,
+    version: `${rule.name}-${rule.revision ?? 1}`,
     params: rule.params,
     probe: () => Promise.resolve({ ready: true, detail: "needs no server" }),
     judge(inference: Inference, { params = {} }): Promise<Verdict> {
@@ -49,6 +51,7 @@ const pattern = z.string().refine((source) => {
 export const textRules: readonly Plugin<"judge">[] = [
   defineRule({
     name: "pii",
+    revision: 2,
     summary: "whether a text is free of personal data: e-mail, telephone, IBAN, card, IP address",
     params: z.strictObject({
       text,
@@ -56,9 +59,11 @@ export const textRules: readonly Plugin<"judge">[] = [
         "what is looked for",
       ),
     }),
+    // What redaction took out of a text before it was stored was in it.
     check(content, { kinds }) {
-      const found = findPersonalData(content).filter(({ kind }) => kinds.includes(kind));
-      const names = [...new Set(found.map(({ kind }) => kind))].join(", ");
+      const found = [...findPersonalData(content).map(({ kind }) => kind), ...findRedacted(content)]
+        .filter((kind) => kinds.includes(kind));
+      const names = [...new Set(found)].join(", ");
       return [found.length === 0, found.length === 0 ? "none found" : `${found.length} × ${names}`];
     },
   }),

@@ -1,5 +1,5 @@
 /** Adaptive windowing: a window that is as long as its mean stays the same. */
-import type { Detector } from "./detector.ts";
+import { checkState, type ResumableDetector } from "./detector.ts";
 
 /** How {@linkcode Adwin} decides. */
 export interface AdwinOptions {
@@ -15,11 +15,29 @@ export interface AdwinOptions {
   readonly warmUp?: number;
 }
 
-/** Buckets of one size, oldest first. */
-interface Level {
-  readonly sums: number[];
-  /** Sum of squared deviations from the bucket's own mean. */
-  readonly squares: number[];
+/** Buckets of one size, oldest first, in place: what a window needs is made when it has grown to it. */
+class Level {
+  count = 0;
+  readonly sums: Float64Array;
+  /** Sums of squared deviations from the bucket's own mean. */
+  readonly squares: Float64Array;
+
+  constructor(buckets: number) {
+    this.sums = new Float64Array(buckets);
+    this.squares = new Float64Array(buckets);
+  }
+
+  push(sum: number, squares: number): void {
+    this.sums[this.count] = sum;
+    this.squares[this.count++] = squares;
+  }
+
+  /** Takes the oldest out. */
+  drop(buckets: number): void {
+    this.sums.copyWithin(0, buckets, this.count);
+    this.squares.copyWithin(0, buckets, this.count);
+    this.count -= buckets;
+  }
 }
 
 /**
@@ -47,9 +65,11 @@ interface Level {
  * @see Bifet and Gavaldà, "Learning from Time-Changing Data with Adaptive Windowing", SIAM
  * International Conference on Data Mining 2007
  */
-export class Adwin implements Detector {
+export class Adwin implements ResumableDetector {
   readonly #options: Required<AdwinOptions>;
-  #levels: Level[] = [newLevel()];
+  readonly #levels: Level[];
+  /** Levels in use: those above have no bucket. */
+  #depth = 1;
   #width = 0;
   #sum = 0;
   #squares = 0;
@@ -70,6 +90,7 @@ export class Adwin implements Detector {
       }
     }
     this.#options = { delta, clock, buckets, fewest, warmUp };
+    this.#levels = [new Level(buckets + 1)];
   }
 
   /** Number of values in the window. */
@@ -80,6 +101,11 @@ export class Adwin implements Detector {
   /** Mean of the window; `null` when it is empty. */
   get mean(): number | null {
     return this.#width === 0 ? null : this.#sum / this.#width;
+  }
+
+  /** The window, from which a change cuts all that was before it. */
+  get sinceChange(): number {
+    return this.#width;
   }
 
   update(value: number): boolean {
@@ -93,8 +119,55 @@ export class Adwin implements Detector {
     return this.#isDone;
   }
 
+  save(): number[] {
+    const state = [this.#width, this.#sum, this.#squares, this.#ticks, Number(this.#isDone)];
+    for (const { count, sums, squares } of this.#levels.slice(0, this.#depth)) {
+      state.push(count, ...sums.subarray(0, count), ...squares.subarray(0, count));
+    }
+    return state;
+  }
+
+  restore(state: readonly number[]): void {
+    checkState(state, state.length);
+    let at = 5;
+    let depth = 0;
+    let width = 0;
+    for (; at < state.length; depth++) {
+      const count = this.#checkCount(state[at]);
+      width += count * 2 ** depth;
+      at += 1 + 2 * count;
+    }
+    // What does not end with a level is no window.
+    if (at !== state.length || depth === 0) checkState(state, Math.max(at, state.length + 1));
+    if (width !== state[0]) {
+      throw new RangeError(
+        `Cannot restore a window of "${state[0]}" values: its buckets hold ${width}`,
+      );
+    }
+    [this.#width, this.#sum, this.#squares, this.#ticks] = state;
+    this.#isDone = state[4] === 1;
+    this.#depth = depth;
+    at = 5;
+    for (let i = 0; i < depth; i++) {
+      if (i === this.#levels.length) this.#levels.push(new Level(this.#options.buckets + 1));
+      const level = this.#levels[i];
+      level.count = state[at++];
+      level.sums.set(state.slice(at, at += level.count));
+      level.squares.set(state.slice(at, at += level.count));
+    }
+  }
+
+  #checkCount(count: number): number {
+    const { buckets } = this.#options;
+    if (Number.isInteger(count) && count >= 0 && count <= buckets) return count;
+    throw new RangeError(
+      `Cannot restore a level of "${count}" buckets: the detector has at most ${buckets}`,
+    );
+  }
+
   #reset(): void {
-    this.#levels = [newLevel()];
+    this.#depth = 1;
+    this.#levels[0].count = 0;
     this.#width =
       this.#sum =
       this.#squares =
@@ -104,8 +177,7 @@ export class Adwin implements Detector {
   }
 
   #insert(value: number): void {
-    this.#levels[0].sums.push(value);
-    this.#levels[0].squares.push(0);
+    this.#levels[0].push(value, 0);
     if (this.#width > 0) {
       const gap = value - this.#sum / this.#width;
       this.#squares += this.#width * gap * gap / (this.#width + 1);
@@ -113,25 +185,34 @@ export class Adwin implements Detector {
     this.#width++;
     this.#sum += value;
     // Too many buckets of a size: the two oldest become one of twice the size.
-    for (let level = 0; this.#levels[level].sums.length > this.#options.buckets; level++) {
-      const { sums, squares } = this.#levels[level];
-      const size = 2 ** level;
-      const [a, b] = sums.splice(0, 2);
-      const [va, vb] = squares.splice(0, 2);
-      if (level + 1 === this.#levels.length) this.#levels.push(newLevel());
-      this.#levels[level + 1].sums.push(a + b);
-      this.#levels[level + 1].squares.push(va + vb + (a - b) ** 2 / (2 * size));
+    for (let i = 0; this.#levels[i].count > this.#options.buckets; i++) {
+      const level = this.#levels[i];
+      const a = level.sums[0];
+      const b = level.sums[1];
+      const va = level.squares[0];
+      const vb = level.squares[1];
+      level.drop(2);
+      if (i + 1 === this.#depth) this.#deepen();
+      this.#levels[i + 1].push(a + b, va + vb + (a - b) ** 2 / (2 * 2 ** i));
     }
+  }
+
+  #deepen(): void {
+    if (this.#depth === this.#levels.length) {
+      this.#levels.push(new Level(this.#options.buckets + 1));
+    }
+    this.#levels[this.#depth++].count = 0;
   }
 
   /** Drops the oldest bucket when the window has a cut, and says whether it had. */
   #cutOnce(): boolean {
     let oldCount = 0;
     let oldSum = 0;
-    for (let level = this.#levels.length - 1; level >= 0; level--) {
-      for (const sum of this.#levels[level].sums) {
-        oldCount += 2 ** level;
-        oldSum += sum;
+    for (let i = this.#depth - 1; i >= 0; i--) {
+      const { count, sums } = this.#levels[i];
+      for (let j = 0; j < count; j++) {
+        oldCount += 2 ** i;
+        oldSum += sums[j];
         if (this.#isCut(oldCount, oldSum)) {
           this.#dropOldest();
           return true;
@@ -153,18 +234,16 @@ export class Adwin implements Detector {
   }
 
   #dropOldest(): void {
-    const top = this.#levels.length - 1;
+    const top = this.#depth - 1;
     const size = 2 ** top;
-    const sum = this.#levels[top].sums.shift()!;
-    const squares = this.#levels[top].squares.shift()!;
+    const level = this.#levels[top];
+    const sum = level.sums[0];
+    const squares = level.squares[0];
+    level.drop(1);
     this.#width -= size;
     this.#sum -= sum;
     const gap = sum / size - this.#sum / this.#width;
     this.#squares -= squares + size * this.#width * gap * gap / (size + this.#width);
-    if (this.#levels[top].sums.length === 0) this.#levels.pop();
+    if (level.count === 0) this.#depth--;
   }
-}
-
-function newLevel(): Level {
-  return { sums: [], squares: [] };
 }

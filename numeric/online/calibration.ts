@@ -50,6 +50,10 @@ const fewestValues = 30;
  * what the fit does not know counts, too. The threshold is the order statistic of the largest values
  * that bounds the `1 - rate` quantile with 95 % confidence (Wilks).
  *
+ * It can promise only what the reference shows: what is more extreme than all of it is never drawn, so
+ * that with heavy tails there are more false alarms than promised (8 % for 5 % on squares of
+ * exponential values, a reference of 1,000).
+ *
  * `NaN` does not count. The same options give the same threshold.
  *
  * @throws {RangeError} when an option is out of its range, the reference has fewer than 30 values, or
@@ -80,6 +84,33 @@ const fewestValues = 30;
  * Statistics 12(1), 1941
  */
 export function calibrateThreshold(options: CalibrationOptions): Calibration {
+  const simulation = simulate(options);
+  let step = simulation.next();
+  while (!step.done) step = simulation.next();
+  return step.value;
+}
+
+/**
+ * As {@linkcode calibrateThreshold}, with a pause after each simulated period, in which others may use
+ * the thread.
+ *
+ * @throws {RangeError} as {@linkcode calibrateThreshold}, and whatever `pause` rejects with.
+ */
+export async function calibrateThresholdBeside(
+  options: CalibrationOptions,
+  pause: () => Promise<void> | void,
+): Promise<Calibration> {
+  const simulation = simulate(options);
+  let step = simulation.next();
+  while (!step.done) {
+    const pausing = pause();
+    if (pausing) await pausing;
+    step = simulation.next();
+  }
+  return step.value;
+}
+
+function* simulate(options: CalibrationOptions): Generator<void, Calibration> {
   const { create, rows, rate = 0.05, replicates = 1000, block = 1, seed = 0 } = options;
   const reference = Float64Array.from(options.reference).filter((value) => !Number.isNaN(value));
   if (reference.length < fewestValues) {
@@ -99,15 +130,18 @@ export function calibrateThreshold(options: CalibrationOptions): Calibration {
   }
   const place = findPlace(replicates, rate);
   const random = new Random(seed);
-  const peaks = Float64Array.from({ length: replicates }, () => {
+  const peaks = new Float64Array(replicates);
+  for (let i = 0; i < replicates; i++) {
     const detector = create(drawBlocks(reference, { length: reference.length, block, random }));
     let peak = 0;
     for (const value of drawBlocks(reference, { length: rows, block, random })) {
       detector.update(value);
       peak = Math.max(peak, detector.statistic);
     }
-    return peak;
-  }).sort();
+    peaks[i] = peak;
+    yield;
+  }
+  peaks.sort();
   return { threshold: peaks[place - 1], rate, rows, replicates, confidence };
 }
 

@@ -1,7 +1,7 @@
 /** Cumulative sums for a shift of the mean away from a reference. */
 import { normalTail } from "../special.ts";
 import { computeMean, computeStd, sortPresent } from "../statistics.ts";
-import type { ThresholdDetector } from "./detector.ts";
+import { checkState, type ResumableDetector, type ThresholdDetector } from "./detector.ts";
 
 /** How {@linkcode Cusum} decides. */
 export interface CusumOptions {
@@ -40,13 +40,16 @@ export interface CusumOptions {
  *
  * @see Montgomery, "Introduction to Statistical Quality Control", 6th edition, section 9.1
  */
-export class Cusum implements ThresholdDetector {
+export class Cusum implements ThresholdDetector, ResumableDetector {
   readonly #mean: number;
   readonly #scale: number;
   readonly #threshold: number;
   readonly #allowance: number;
   #high = 0;
   #low = 0;
+  /** Values since a sum was last 0. */
+  #highCount = 0;
+  #lowCount = 0;
 
   constructor({ mean, std, threshold = 5, allowance = 0.5 }: CusumOptions) {
     if (!Number.isFinite(mean)) {
@@ -91,13 +94,35 @@ export class Cusum implements ThresholdDetector {
     return Math.max(this.#high, this.#low);
   }
 
+  /** Since the sum that is higher was last 0. */
+  get sinceChange(): number {
+    return this.#high >= this.#low ? this.#highCount : this.#lowCount;
+  }
+
   update(value: number): boolean {
     if (Number.isNaN(value)) return false;
-    if (this.statistic > this.#threshold) this.#high = this.#low = 0;
+    if (this.statistic > this.#threshold) {
+      this.#high =
+        this.#low =
+        this.#highCount =
+        this.#lowCount =
+          0;
+    }
     const z = (value - this.#mean) * this.#scale;
     this.#high = Math.max(0, this.#high + z - this.#allowance);
     this.#low = Math.max(0, this.#low - z - this.#allowance);
+    this.#highCount = this.#high > 0 ? this.#highCount + 1 : 0;
+    this.#lowCount = this.#low > 0 ? this.#lowCount + 1 : 0;
     return this.statistic > this.#threshold;
+  }
+
+  save(): number[] {
+    return [this.#high, this.#low, this.#highCount, this.#lowCount];
+  }
+
+  restore(state: readonly number[]): void {
+    checkState(state, 4);
+    [this.#high, this.#low, this.#highCount, this.#lowCount] = state;
   }
 }
 

@@ -1,5 +1,5 @@
 /** Page and Hinkley's test for a change of a stream's mean. */
-import type { ThresholdDetector } from "./detector.ts";
+import { checkState, type ResumableDetector, type ThresholdDetector } from "./detector.ts";
 
 /** How {@linkcode PageHinkley} decides. */
 export interface PageHinkleyOptions {
@@ -36,7 +36,7 @@ export interface PageHinkleyOptions {
  * @see Page, "Continuous Inspection Schemes", Biometrika 41, 1954
  * @see Gama et al., "A Survey on Concept Drift Adaptation", ACM Computing Surveys 46(4), 2014
  */
-export class PageHinkley implements ThresholdDetector {
+export class PageHinkley implements ThresholdDetector, ResumableDetector {
   readonly #threshold: number;
   readonly #tolerance: number;
   readonly #memory: number;
@@ -47,6 +47,9 @@ export class PageHinkley implements ThresholdDetector {
   #fall = 0;
   #lowest = Infinity;
   #highest = -Infinity;
+  /** Values since the lowest and the highest point. */
+  #sinceLowest = 0;
+  #sinceHighest = 0;
   #isDone = false;
 
   constructor(
@@ -76,6 +79,12 @@ export class PageHinkley implements ThresholdDetector {
     return Math.max(this.#rise - this.#lowest, this.#highest - this.#fall);
   }
 
+  /** Since the point that the sum has moved away from farthest. */
+  get sinceChange(): number {
+    const hasRisen = this.#rise - this.#lowest >= this.#highest - this.#fall;
+    return hasRisen ? this.#sinceLowest : this.#sinceHighest;
+  }
+
   update(value: number): boolean {
     if (Number.isNaN(value)) return false;
     if (this.#isDone) this.#reset();
@@ -84,10 +93,48 @@ export class PageHinkley implements ThresholdDetector {
     const deviation = value - this.#mean;
     this.#rise = this.#memory * this.#rise + deviation - this.#tolerance;
     this.#fall = this.#memory * this.#fall + deviation + this.#tolerance;
-    if (this.#rise < this.#lowest) this.#lowest = this.#rise;
-    if (this.#fall > this.#highest) this.#highest = this.#fall;
+    this.#sinceLowest++;
+    this.#sinceHighest++;
+    if (this.#rise < this.#lowest) {
+      this.#lowest = this.#rise;
+      this.#sinceLowest = 0;
+    }
+    if (this.#fall > this.#highest) {
+      this.#highest = this.#fall;
+      this.#sinceHighest = 0;
+    }
     this.#isDone = this.statistic > this.#threshold;
     return this.#isDone;
+  }
+
+  /** Nothing, while it has read nothing: its extremes are no numbers for JSON then. */
+  save(): number[] {
+    if (this.#count === 0) return [];
+    return [
+      Number(this.#isDone),
+      this.#count,
+      this.#mean,
+      this.#rise,
+      this.#fall,
+      this.#lowest,
+      this.#highest,
+      this.#sinceLowest,
+      this.#sinceHighest,
+    ];
+  }
+
+  restore(state: readonly number[]): void {
+    if (state.length === 0) return this.#reset();
+    checkState(state, 9);
+    this.#isDone = state[0] === 1;
+    this.#count = state[1];
+    this.#mean = state[2];
+    this.#rise = state[3];
+    this.#fall = state[4];
+    this.#lowest = state[5];
+    this.#highest = state[6];
+    this.#sinceLowest = state[7];
+    this.#sinceHighest = state[8];
   }
 
   #reset(): void {
@@ -95,6 +142,8 @@ export class PageHinkley implements ThresholdDetector {
       this.#mean =
       this.#rise =
       this.#fall =
+      this.#sinceLowest =
+      this.#sinceHighest =
         0;
     this.#lowest = Infinity;
     this.#highest = -Infinity;

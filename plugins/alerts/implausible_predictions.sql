@@ -4,14 +4,13 @@
 with latest as (
   select judge, arg_max(judge_version, created_at) as judge_version from judgements group by judge),
 judged as (
-  select j.judge, i.model, i.version, 1 / j.inclusion_probability as weight,
+  select j.judge, j.model, j.version, 1 / j.inclusion_probability as weight,
     (j.score < c.threshold)::integer as is_low, c.tpr, c.tnr, c.good, c.n - c.good as bad
   from judgements j
   semi join latest on j.judge = latest.judge and j.judge_version = latest.judge_version
-  join inferences i using (request_id, row)
-  semi join aliases a on i.model = a.model and i.version = a.version
+  semi join aliases a on j.model = a.model and j.version = a.version
   join judge_cards c on c.judge = j.judge and c.judge_version = j.judge_version
-    and c.model = i.model and c.version = i.version
+    and c.model = j.model and c.version = j.version
   where j.status = 'scored' and c.status = 'trusted' and c.tpr + c.tnr > 1),
 -- Rogan and Gladen: a judge that calls some good ones bad says so of a faultless model, too.
 shares as (

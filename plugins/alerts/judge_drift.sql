@@ -7,7 +7,6 @@ with canaries as (
   from judge_cases c
   semi join (from judge_cards where status = 'trusted') t on c.judge = t.judge
     and c.judge_version = t.judge_version and c.model = t.model and c.version = t.version
-  semi join inferences i on c.model = i.model and c.version = i.version
   where c.kind = 'canary' and c.status = 'scored'
     and c.created_at > now() at time zone 'UTC' - interval 8 day),
 areas as (

@@ -8,12 +8,11 @@ trusted as (
   semi join latest on c.judge = latest.judge and c.judge_version = latest.judge_version
   where c.status = 'trusted'),
 scored as (
-  select j.judge, i.model, i.version, j.score, 1 / j.inclusion_probability as weight
+  select j.judge, j.model, j.version, j.score, 1 / j.inclusion_probability as weight
   from judgements j
-  join inferences i using (request_id, row)
   semi join trusted t on j.judge = t.judge and j.judge_version = t.judge_version
-    and i.model = t.model and i.version = t.version
-  semi join aliases a on i.model = a.model and i.version = a.version
+    and j.model = t.model and j.version = t.version
+  semi join aliases a on j.model = a.model and j.version = a.version
   where j.status = 'scored' and j.created_at > now() at time zone 'UTC' - interval 7 day),
 means as (
   select judge, model, version, sum(weight * score) / sum(weight) as mean_score from scored group by all)

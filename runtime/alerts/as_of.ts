@@ -23,6 +23,7 @@ const TIMES: Readonly<Record<string, string>> = {
   profile: "created_at",
   drift_metrics: "created_at",
   judgements: "created_at",
+  call_judgements: "created_at",
   label_history: "created_at",
   metrics: "created_at",
   findings: "created_at",
@@ -36,6 +37,7 @@ const TIMES: Readonly<Record<string, string>> = {
   sink_attempts: "created_at",
   input_ranges: "created_at",
   estimates: "estimated_at",
+  online_alarms: "created_at",
   judge_cards: "created_at",
   judge_cases: "created_at",
 };
@@ -56,7 +58,7 @@ const HISTORIES: Readonly<Record<string, string>> = {
 };
 
 /** Views that a version's scope narrows on the connection of the query. */
-const SCOPED = ["requests", ...versionViews, "judgements"];
+const SCOPED = ["requests", ...versionViews];
 
 /** Where the rows of a view come from; the store's own unless somebody gives others. */
 export type Rows = (view: string) => string | undefined;

@@ -3,6 +3,7 @@ import type { ClassifierEstimator } from "../../numeric/estimation/classifier.ts
 import { rankFeatures } from "../../numeric/estimation/ranking.ts";
 import { type MetricName, metricNames } from "../../numeric/estimation/soft_metrics.ts";
 import { type Matrix, takeRows } from "../../numeric/matrix.ts";
+import { type DrawPlan, isDrawn, rateOfSlice } from "../monitors/sampling.ts";
 import type { Floors } from "./contract.ts";
 import { realize, type RealizedMetric } from "./realized.ts";
 
@@ -15,6 +16,8 @@ export interface WindowRows {
   /** True classes `[n]`: -1 is not known yet, `k` is a class that the model does not know. */
   readonly y: Int32Array;
   readonly slices: readonly (string | null)[];
+  /** Number of each row `[n]`, by which it is in a sample. */
+  readonly draws: Float64Array;
 }
 
 /** What measuring needs beside the rows. */
@@ -27,6 +30,8 @@ export interface Measuring {
   readonly minRows: number;
   /** Fewest labeled rows of a realized value. */
   readonly minLabels: number;
+  /** The sample that the rows are of. */
+  readonly draw: DrawPlan;
 }
 
 /** One metric of one slice; what is not known is `null`, and `reason` says why. */
@@ -47,7 +52,9 @@ export interface MeasuredMetric {
 export interface MeasuredSlice {
   /** `null` is all rows of the window. */
   readonly slice: string | null;
+  /** Rows that were drawn, each with probability `fraction`. */
   readonly rows: number;
+  readonly fraction: number;
   readonly labeledRows: number;
   readonly metrics: readonly MeasuredMetric[];
   /** Cells `[k][k]` by true and predicted class; `null` is not known. */
@@ -63,25 +70,29 @@ export interface MeasuredSlice {
 /** Slices of a window that are measured, the most frequent ones. */
 const MOST_SLICES = 100;
 
-/** Lists the slices of rows with their rows: all rows first, then the most frequent slices. */
+/**
+ * Lists the slices of rows with the rows of their samples: all rows first, then the most frequent
+ * slices.
+ */
 export function listSlices(
-  slices: readonly (string | null)[],
+  { slices, draws }: Pick<WindowRows, "slices" | "draws">,
+  draw: DrawPlan,
 ): [slice: string | null, rows: Int32Array][] {
   const groups = Map.groupBy(
-    slices.keys().filter((i) => slices[i] !== null),
+    slices.keys().filter((i) => slices[i] !== null && isDrawn(draw, draws[i], slices[i])),
     (i) => slices[i]!,
   );
   const chosen = [...groups].sort(([a, x], [b, y]) => y.length - x.length || (a < b ? -1 : 1))
     .slice(0, MOST_SLICES);
   return [
-    [null, Int32Array.from(slices.keys())],
+    [null, Int32Array.from(slices.keys().filter((i) => isDrawn(draw, draws[i], null)))],
     ...chosen.map(([slice, rows]): [string, Int32Array] => [slice, Int32Array.from(rows)]),
   ];
 }
 
 /** Measures a window and each of its slices. */
 export function measureWindow(window: WindowRows, measuring: Measuring): MeasuredSlice[] {
-  return listSlices(window.slices).map(([slice, rows]) =>
+  return listSlices(window, measuring.draw).map(([slice, rows]) =>
     measureSlice(slice, {
       P: takeRows(window.P, rows),
       predicted: rows.map((i) => window.predicted[i]),
@@ -92,8 +103,8 @@ export function measureWindow(window: WindowRows, measuring: Measuring): Measure
 
 function measureSlice(
   slice: string | null,
-  { P, predicted, y }: Omit<WindowRows, "slices">,
-  { estimator, reason, floors, minRows, minLabels }: Measuring,
+  { P, predicted, y }: Omit<WindowRows, "slices" | "draws">,
+  { estimator, reason, floors, minRows, minLabels, draw }: Measuring,
 ): MeasuredSlice {
   const rows = P.rows;
   const labeled = Int32Array.from(y.keys()).filter((i) => y[i] >= 0);
@@ -133,6 +144,7 @@ function measureSlice(
   return {
     slice,
     rows,
+    fraction: rateOfSlice(draw, slice),
     labeledRows: labeled.length,
     metrics,
     confusion: {

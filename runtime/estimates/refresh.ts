@@ -11,6 +11,9 @@ import {
 } from "../../numeric/estimation/classifier.ts";
 import { parseDuration } from "../../numeric/durations.ts";
 import type { ProfileDefinition } from "../monitors/definition.ts";
+import type { Look } from "../monitors/arrivals.ts";
+import { costStep, openSampling } from "../monitors/costs.ts";
+import type { MonitorsSampling } from "../monitors/sampling.ts";
 import { type Granularity, parseWindowing } from "../monitors/windows.ts";
 import { canonicalJson, readEvidence } from "../registry/evidence.ts";
 import { resolveVersion } from "../registry/model_registry.ts";
@@ -39,6 +42,8 @@ export interface EstimateOptions {
   /** Milliseconds since 1970; default now. */
   readonly now?: number;
   readonly signal?: AbortSignal;
+  /** Which share of the rows is looked at; default all. */
+  readonly sampling?: MonitorsSampling;
 }
 
 /** What a refresh did. */
@@ -79,19 +84,26 @@ export async function refreshEstimates(
     ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
   });
   const target = { model: version.model, version: version.version, granularity };
-  const due = await findDueWindows(store, {
+  const { look, due } = await findDueWindows(store, {
     ...target,
     closedBefore: now - latenessMs,
     definition: canonicalJson({ floors, minRows, minLabels }),
   });
   const heldOut = due.length === 0 ? null : await readHeldOut(store, version);
   const { estimator, reason } = fitEstimator(heldOut);
-  const measuring: Measuring = { estimator, reason, floors, minRows, minLabels };
+  if (due.length === 0) return { windows: 0, belowContract: 0, reason };
+  const owner = { monitor: "estimates", model: version.model, granularity } as const;
+  const sampled = await openSampling(store, owner, options.sampling);
+  const { draw } = sampled;
+  const measuring: Measuring = { estimator, reason, floors, minRows, minLabels, draw };
+  const start = performance.now();
   let belowContract = 0;
+  let [rowsRead, rowsUsed] = [0, 0];
   for (const window of due) {
     signal?.throwIfAborted();
-    const isBelow = await refreshWindow(store, {
+    const { isBelow, rows } = await refreshWindow(store, {
       window,
+      look,
       target,
       signature,
       heldOut,
@@ -99,7 +111,14 @@ export async function refreshEstimates(
       now,
     });
     if (isBelow) belowContract++;
+    rowsRead += window.rows;
+    rowsUsed += rows;
   }
+  const ms = performance.now() - start;
+  const cost = { windows: due.length, rowsRead, rowsUsed, ms, now: new Date(now) };
+  await store.transaction([
+    costStep({ ...owner, version: version.version, refreshId: null }, sampled, cost),
+  ]);
   return { windows: due.length, belowContract, reason };
 }
 
@@ -123,8 +142,9 @@ function fitEstimator(
 
 async function refreshWindow(
   store: Store,
-  { window, target, signature, heldOut, measuring, now }: {
+  { window, look, target, signature, heldOut, measuring, now }: {
     readonly window: DueWindow;
+    readonly look: Look;
     readonly target: {
       readonly model: string;
       readonly version: number;
@@ -138,11 +158,11 @@ async function refreshWindow(
     readonly measuring: Measuring;
     readonly now: number;
   },
-): Promise<boolean> {
+): Promise<{ readonly isBelow: boolean; readonly rows: number }> {
   const { classes } = signature;
   const features = signature.inputs.map(({ name }) => name);
   const of = { ...target, ...window, classes };
-  const rows = await readWindow(store, of);
+  const rows = await readWindow(store, { ...of, draw: measuring.draw });
   const slices = measureWindow(rows, measuring);
   const causes = [];
   const { estimator } = measuring;
@@ -154,10 +174,11 @@ async function refreshWindow(
       causes.push(...found.map((cause) => ({ slice, ...cause })));
     }
   }
-  await replaceWindow(store, { target, window, slices, causes, classes, now });
-  return slices.some(({ metrics }) =>
+  await replaceWindow(store, { target, window, look, slices, causes, classes, now });
+  const isBelow = slices.some(({ metrics }) =>
     metrics.some(({ high, floor }) => high !== null && floor !== null && high < floor)
   );
+  return { isBelow, rows: rows.P.rows };
 }
 
 /**

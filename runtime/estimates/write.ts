@@ -1,4 +1,6 @@
 /** Writes what is said of a window, in place of what was said of it before. */
+import { type Look, settleStep } from "../monitors/arrivals.ts";
+import { weigh } from "../monitors/sampling.ts";
 import type { ColumnValues, Step, Store } from "../store/store.ts";
 import type { Cause, MeasuredSlice } from "./measure.ts";
 import type { DueWindow } from "./windows.ts";
@@ -11,6 +13,8 @@ export interface WindowReport {
     readonly granularity: string;
   };
   readonly window: DueWindow;
+  /** What made it due. */
+  readonly look: Look;
   readonly slices: readonly MeasuredSlice[];
   readonly causes: readonly (Cause & { readonly slice: string | null })[];
   readonly classes: readonly string[];
@@ -52,6 +56,7 @@ export async function replaceWindow(store: Store, report: WindowReport): Promise
     const cells = contents[table].map((each) => ({ ...about, ...each }));
     if (cells.length > 0) steps.push({ append: `core.${table}`, columns: toColumns(cells) });
   }
+  steps.push(settleStep(report.look, { start: new Date(window.start) }));
   await store.transaction(steps);
 }
 
@@ -63,12 +68,13 @@ function toColumns(rows: readonly Cells[]): Record<string, ColumnValues> {
   );
 }
 
-function toEstimates({ slice, rows, labeledRows, metrics }: MeasuredSlice): Cells[] {
+/** Counts are those of all rows, drawn or not. */
+function toEstimates({ slice, rows, fraction, labeledRows, metrics }: MeasuredSlice): Cells[] {
   return metrics.map((each) => ({
     slice,
     metric: each.metric,
-    rows,
-    labeled_rows: labeledRows,
+    rows: weigh(rows, fraction),
+    labeled_rows: weigh(labeledRows, fraction),
     estimate: each.estimate,
     low: each.low,
     high: each.high,
@@ -80,11 +86,16 @@ function toEstimates({ slice, rows, labeledRows, metrics }: MeasuredSlice): Cell
     realized_high: each.realized?.high ?? null,
     floor: each.floor,
     reason: each.reason,
+    sampling_fraction: fraction,
   }));
 }
 
+/**
+ * Cells of all rows, drawn or not. What the draw makes uncertain is in the error: rows with a share of a
+ * cell of at most 1 vary by (1 - p) / p² times what is expected at most.
+ */
 function toConfusion(
-  { slice, confusion: { expected, errors, realized } }: MeasuredSlice,
+  { slice, fraction, confusion: { expected, errors, realized } }: MeasuredSlice,
   classes: readonly string[],
 ): Cells[] {
   if (expected === null && realized === null) return [];
@@ -93,9 +104,11 @@ function toConfusion(
       slice,
       true_class: truth,
       predicted_class: predicted,
-      expected: expected?.[c][p] ?? null,
-      standard_error: errors?.[c][p] ?? null,
-      realized: realized?.[c][p] ?? null,
+      expected: expected ? expected[c][p] / fraction : null,
+      standard_error: errors && expected
+        ? Math.sqrt(errors[c][p] ** 2 + (1 - fraction) * expected[c][p]) / fraction
+        : null,
+      realized: realized ? weigh(realized[c][p], fraction) : null,
     }))
   );
 }

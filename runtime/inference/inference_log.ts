@@ -88,6 +88,11 @@ export interface InferenceLogOptions {
   readonly maxRows?: number;
   /** Hears of every failed write. */
   readonly onError?: (error: Error) => void;
+  /**
+   * Hears of the predictions of every request that is written, in the order of the table. It is in the
+   * way of all who wait for an answer, and must not throw.
+   */
+  readonly onWritten?: (requestId: string, requestTime: Date, inferences: InferenceRows) => void;
 }
 
 /** How an inference log is doing. */
@@ -189,6 +194,7 @@ export class InferenceLog {
   readonly #journal: Journal | null;
   readonly #maxRows: number;
   readonly #onError: (error: Error) => void;
+  readonly #onWritten: InferenceLogOptions["onWritten"];
   /** Recorded, and neither in the journal nor on the way into the tables. */
   #queue: Entry[] = [];
   #batches: Batch[] = [];
@@ -220,6 +226,7 @@ export class InferenceLog {
     this.durability = options.durability ?? "commit";
     this.#maxRows = options.maxRows ?? 100_000;
     this.#onError = options.onError ?? (() => {});
+    this.#onWritten = options.onWritten;
   }
 
   /**
@@ -366,6 +373,7 @@ export class InferenceLog {
       this.#writeFailure = null;
       this.#batches.push({ payload, sequence, rows, entries });
       this.#made++;
+      if (this.#onWritten) tellRows(entries, this.#onWritten);
       if (this.#journal !== null && !this.#isBehind) {
         for (const { resolve } of entries) resolve();
       }
@@ -464,6 +472,15 @@ export class InferenceLog {
 }
 
 function ignore(): void {}
+
+function tellRows(
+  entries: readonly Entry[],
+  tell: NonNullable<InferenceLogOptions["onWritten"]>,
+): void {
+  for (const { request: { requestId, requestTime }, inferences } of entries) {
+    if (inferences !== null) tell(requestId, requestTime, inferences);
+  }
+}
 
 /** Takes the first of a queue, as many as one batch or transaction should have rows, at least one. */
 function takeFirst<T extends { readonly rows: number }>(queue: T[]): T[] {

@@ -7,6 +7,12 @@
 import { z } from "zod";
 import { oneRow, recordSteps } from "../audit.ts";
 import { estimateBytes, findSizeCutoff, readUsedBytes } from "./retention_size.ts";
+import {
+  type HistoryCutoffs,
+  historySteps,
+  type HistoryTable,
+  oldRows,
+} from "./retention_history.ts";
 import type { SqlValue, Step, Store } from "../store/store.ts";
 
 /** Parses the section `retention` of a config; by default everything is kept. */
@@ -21,9 +27,25 @@ export const RetentionParams = z.strictObject({
     "Days that bodies of requests are kept; left out: as long as the requests",
   ),
   historyDays: z.number().positive().optional().describe(
-    "Days that drift, evaluations and transitions of alerts, deliveries to sinks and webhooks and " +
-      "resources are kept, the latest of each and what still waits always, and days that traces " +
+    "Days that drift, alarms, evaluations and transitions of alerts, deliveries to sinks and webhooks " +
+      "and resources are kept, the latest of each and what still waits always, and days that traces " +
       "are kept; left out: always",
+  ),
+  profileDays: z.number().positive().optional().describe(
+    "Days after its end that profile and drift of a window are kept, those of the latest window of " +
+      "each granularity and of baselines always; left out: always",
+  ),
+  estimateDays: z.number().positive().optional().describe(
+    "Days after its end that estimated and realized performance of a window are kept, that of the " +
+      "latest window of each granularity always; left out: always",
+  ),
+  judgeDays: z.number().positive().optional().describe(
+    "Days that cards of judges, answers to canaries and cases, probes, and definitions of judges " +
+      "without a verdict are kept, the newest card and probes of each version of a judge always; " +
+      "left out: always",
+  ),
+  judgeLabelDays: z.number().positive().optional().describe(
+    "Days that what people say of predictions is kept; left out: always",
   ),
   keepLabeled: z.boolean().default(false).describe(
     "Whether requests with a label stay whatever their age, as for a legal hold",
@@ -36,7 +58,7 @@ export type RetentionParams = z.infer<typeof RetentionParams>;
 /** Rows by table that go. */
 export type RetentionCounts = Readonly<
   Record<
-    "requests" | typeof byTime[number] | typeof byRequest[number] | keyof typeof history,
+    "requests" | typeof byTime[number] | typeof byRequest[number] | HistoryTable,
     number
   >
 >;
@@ -48,6 +70,14 @@ export interface RetentionPlan {
   /** Bodies before this go, too. */
   readonly payloadsBefore: Date | null;
   readonly historyBefore: Date | null;
+  /** Profiles and drift of windows that ended before this go, … */
+  readonly profilesBefore: Date | null;
+  /** … and estimates of those that ended before this. */
+  readonly estimatesBefore: Date | null;
+  /** Cards, cases and probes of judges before this go, … */
+  readonly judgesBefore: Date | null;
+  /** … and people's labels of judged predictions before this. */
+  readonly judgeLabelsBefore: Date | null;
   readonly keepLabeled: boolean;
   readonly counts: RetentionCounts;
   /** Time of the oldest request, ISO 8601; `null` when there is none. */
@@ -85,45 +115,6 @@ export interface RetainOptions {
 const byTime = ["inferences", "payloads", "shadow_inferences"] as const;
 const byRequest = ["labels", "judgements"] as const;
 
-/** A delivery that still waits. */
-const pending = (outbox: string) =>
-  `delivery_id in (select delivery_id from core.${outbox} where state = 'pending')`;
-
-/** History by table: the column of its time, and which rows stay, since they say what is now. */
-const history = {
-  drift: {
-    time: "created_at",
-    isKept: "(model, version, run_id) in (select (model, version, arg_max(run_id, created_at)) " +
-      "from core.drift group by model, version)",
-  },
-  alert_log: {
-    time: "created_at",
-    isKept: "evaluation in (select max(evaluation) from core.alert_log group by model, alert)",
-  },
-  alert_transitions: {
-    time: "changed_at",
-    isKept: "transition in (select max(transition) from core.alert_transitions " +
-      "group by model, version, alert, series)",
-  },
-  alert_notifications: { time: "told_at", isKept: "false" },
-  resources: {
-    time: "created_at",
-    isKept: "created_at = (select max(created_at) from core.resources)",
-  },
-  // Attempts before their deliveries, which say what waits.
-  sink_attempts: { time: "created_at", isKept: pending("sink_outbox") },
-  sink_outbox: { time: "created_at", isKept: "state = 'pending'" },
-  webhook_attempts: { time: "attempted_at", isKept: pending("webhook_outbox") },
-  webhook_outbox: { time: "created_at", isKept: "state = 'pending'" },
-  spans: { time: "started_at", isKept: "false" },
-  llm_calls: { time: "started_at", isKept: "false" },
-};
-
-/** Rows of a table of {@linkcode history} that go. */
-function isOld({ time, isKept }: typeof history[keyof typeof history]): string {
-  return `${time} < ? and not (${isKept})`;
-}
-
 const BATCH_ROWS = 10_000;
 const DAY_MS = 86_400_000;
 
@@ -141,7 +132,16 @@ export async function planRetention(
   const requestsBefore = later(ago(now, params.maxAgeDays), before);
   const payloadsBefore = later(requestsBefore, ago(now, params.payloadDays));
   const historyBefore = ago(now, params.historyDays);
-  const cutoffs = { requestsBefore, payloadsBefore, historyBefore, keepLabeled };
+  const cutoffs = {
+    requestsBefore,
+    payloadsBefore,
+    historyBefore,
+    profilesBefore: ago(now, params.profileDays),
+    estimatesBefore: ago(now, params.estimateDays),
+    judgesBefore: ago(now, params.judgeDays),
+    judgeLabelsBefore: ago(now, params.judgeLabelDays),
+    keepLabeled,
+  };
   const counts = await countRows(store, cutoffs);
   const [{ oldest }] = await store.query<{ oldest: string | null }>(
     "select min(request_time) as oldest from core.requests",
@@ -194,7 +194,7 @@ export async function retain(
     await new Promise((resolve) => setTimeout(resolve, performance.now() - start));
   };
   const { signal, batchRows = BATCH_ROWS } = options;
-  const { requestsBefore, payloadsBefore, historyBefore, keepLabeled } = plan;
+  const { requestsBefore, payloadsBefore, keepLabeled } = plan;
   const takeAll = async (batch: Batch, stepsBefore: (end: Date) => readonly Step[]) => {
     while (!signal?.aborted) {
       const end = await findEnd(store, batch);
@@ -202,6 +202,9 @@ export async function retain(
       await take(stepsBefore(end));
     }
   };
+  // First: what of it stays hangs on judgements, which go with their requests, and is counted already.
+  const steps = historySteps(historyCutoffs(plan));
+  if (steps.length > 0 && !signal?.aborted) await take(steps);
   const isFree = unlabeled(keepLabeled);
   if (requestsBefore !== null) {
     const batch = { table: "requests", weight: "1 + row_count", before: requestsBefore };
@@ -211,7 +214,6 @@ export async function retain(
     const batch = { table: "payloads", weight: "1", before: payloadsBefore };
     await takeAll({ ...batch, isFree, batchRows }, (end) => [deleteStep("payloads", end, isFree)]);
   }
-  if (historyBefore !== null && !signal?.aborted) await take(historySteps(historyBefore));
   await store.query("checkpoint");
   return { plan, batches, usedBytes: await readUsedBytes(store) };
 }
@@ -224,6 +226,10 @@ function auditSteps({ counts, ...plan }: RetentionPlan, by: string | null): Step
       requests_before: plan.requestsBefore,
       payloads_before: plan.payloadsBefore,
       history_before: plan.historyBefore,
+      profiles_before: plan.profilesBefore,
+      estimates_before: plan.estimatesBefore,
+      judges_before: plan.judgesBefore,
+      judge_labels_before: plan.judgeLabelsBefore,
       keep_labeled: plan.keepLabeled,
       rows: counts,
     }),
@@ -288,22 +294,33 @@ function deleteStep(table: string, before: Date, isFree: string): Step {
   };
 }
 
-function historySteps(before: Date): Step[] {
-  return Object.entries(history).map(([table, rows]) => ({
-    sql: `delete from core.${table} where ${isOld(rows)}`,
-    params: [before],
-  }));
+function historyCutoffs(cutoffs: Cutoffs): HistoryCutoffs {
+  return {
+    history: cutoffs.historyBefore,
+    profiles: cutoffs.profilesBefore,
+    estimates: cutoffs.estimatesBefore,
+    judges: cutoffs.judgesBefore,
+    judgeLabels: cutoffs.judgeLabelsBefore,
+  };
 }
 
 type Cutoffs = Pick<
   RetentionPlan,
-  "requestsBefore" | "payloadsBefore" | "historyBefore" | "keepLabeled"
+  | "requestsBefore"
+  | "payloadsBefore"
+  | "historyBefore"
+  | "profilesBefore"
+  | "estimatesBefore"
+  | "judgesBefore"
+  | "judgeLabelsBefore"
+  | "keepLabeled"
 >;
 
 async function countRows(
   store: Store,
-  { requestsBefore, payloadsBefore, historyBefore, keepLabeled }: Cutoffs,
+  cutoffs: Cutoffs,
 ): Promise<RetentionCounts> {
+  const { requestsBefore, payloadsBefore, keepLabeled } = cutoffs;
   const isFree = unlabeled(keepLabeled);
   const parts: { table: string; where: string; before: Date | null }[] = [];
   for (const table of ["requests", ...byTime]) {
@@ -314,8 +331,9 @@ async function countRows(
     const going = `select request_id from core.requests where request_time < ? and ${isFree}`;
     parts.push({ table, where: `request_id in (${going})`, before: requestsBefore });
   }
-  for (const [table, rows] of Object.entries(history)) {
-    parts.push({ table, where: isOld(rows), before: historyBefore });
+  const before = historyCutoffs(cutoffs);
+  for (const { table, class: of, where } of oldRows) {
+    parts.push({ table, where, before: before[of] });
   }
   const wanted = parts.filter(({ before }) => before !== null);
   const columns = wanted.map(({ table, where }) =>

@@ -14,6 +14,7 @@ import type { ProfileDefinition } from "./definition.ts";
 import { measureColumns } from "./measure.ts";
 import { scoreCell } from "./quality.ts";
 import { baselineRows, findBaseline, type MonitoredVersion, predictionRows } from "./rows.ts";
+import { everyRow } from "./sampling.ts";
 import { knownMetrics, tableColumn } from "./table_rows.ts";
 import type { Window } from "./windows.ts";
 import { listNumbers, type Owner, type ProfileRow, profileSteps } from "./write.ts";
@@ -29,8 +30,8 @@ export interface BaselineOptions {
   readonly monitored: MonitoredVersion;
   readonly monitorVersion: number;
   readonly definition: ProfileDefinition;
-  /** The window that is the baseline of a version without held-out predictions. */
-  readonly fallback: Window | null;
+  /** Gives the window that is the baseline of a version without held-out predictions. */
+  readonly fallback: () => Promise<Window | null>;
   readonly now: Date;
   readonly onError: OnMetricError;
 }
@@ -60,11 +61,12 @@ export async function ensureBaseline(store: Store, options: BaselineOptions): Pr
 
 async function measureBaseline(
   store: Store,
-  { monitored, monitorVersion, definition, fallback, now, onError }: BaselineOptions,
+  { monitored, monitorVersion, definition, now, onError, ...options }: BaselineOptions,
 ): Promise<void> {
   const { model, version } = monitored;
   const expressions = ["truth", ...definition.slices, ...definition.metrics.map(({ sql }) => sql)];
   const predictions = await findBaseline(store, monitored);
+  const fallback = predictions === null ? await options.fallback() : null;
   if (predictions === null && fallback === null) return;
   const relation = predictions !== null
     ? baselineRows(monitored, predictions)
@@ -78,7 +80,7 @@ async function measureBaseline(
   const windows = [{ start: now, end: now }];
   const cells = await listCells(store, { relation, windows, slicings });
   const numbers = numberColumns(monitored);
-  const measured = { relation, windows, slicings, cells, numbers };
+  const measured = { relation, windows, slicings, cells, numbers, draw: everyRow };
   const rows: ProfileRow[] = [];
   const sketches: Sketch[] = [];
   const present = cells.map((): string[] => []);

@@ -12,9 +12,11 @@ import { type Column, numberColumns, type Side } from "./columns.ts";
 import { compareSides, type Comparing, decideTogether, type Difference } from "./compare.ts";
 import type { OnMetricError } from "./custom.ts";
 import type { ProfileDefinition } from "./definition.ts";
-import type { FilledWindow } from "./due.ts";
-import { measureColumns, type Measured } from "./measure.ts";
+import { type Look, settleStep } from "./arrivals.ts";
+import type { DueWindow, FilledWindow } from "./due.ts";
+import { countDrawn, measureColumns, type Measured } from "./measure.ts";
 import { type MonitoredVersion, predictionRows } from "./rows.ts";
+import { type DrawPlan, isWhole } from "./sampling.ts";
 import { clearSteps, stateStep } from "./states.ts";
 import { aboutPair, type Pair, tableRows } from "./table_rows.ts";
 import { type DriftRow, driftSteps, type Owner, type ProfileRow, profileSteps } from "./write.ts";
@@ -28,20 +30,26 @@ export interface BatchContext {
   readonly baseline: ReadonlyMap<string, BaselineCell>;
   readonly owner: Owner & { readonly granularity: string };
   readonly onError: OnMetricError;
+  /** Which rows are looked at. */
+  readonly draw: DrawPlan;
+  /** What made the windows due. */
+  readonly look: Look;
 }
 
-/** A window to compute, with the one before it when there is one. */
-export interface DueWindow {
-  readonly window: FilledWindow;
-  readonly before: FilledWindow | null;
+/** Rows of a batch, those of the windows before included. */
+export interface BatchRows {
+  /** Rows of the windows, … */
+  readonly read: number;
+  /** … and those of them that were drawn. */
+  readonly used: number;
 }
 
-/** Computes the windows of a batch and replaces what was known of them; gives the rows that were read. */
+/** Computes the windows of a batch and replaces what was known of them. */
 export async function refreshBatch(
   store: Store,
   context: BatchContext,
   batch: readonly DueWindow[],
-): Promise<number> {
+): Promise<BatchRows> {
   const measured = await listMeasured(store, context, batch);
   const { windows, cells } = measured;
   const isDue = windows.map(({ start }) =>
@@ -75,16 +83,25 @@ export async function refreshBatch(
     ...batch.flatMap(({ window }) => clearSteps(owner, window)),
     ...profileSteps(owner, [...profiles, ...table.profiles]),
     ...driftSteps(owner, [...decided, ...table.drifts]),
-    ...batch.map(({ window }) => stateStep(owner, window, { rows: countRows(measured, window) })),
+    ...batch.flatMap(({ window }) => [
+      // Of a sample nobody counted the others; rows that came since are found by the next look.
+      stateStep(owner, window, {
+        rows: isWhole(context.draw) ? countRows(measured, window) : window.rows,
+      }),
+      settleStep(context.look, window),
+    ]),
   ]);
-  return cells.reduce((sum, cell) => cell.sliceKey === null ? sum + cell.rows : sum, 0);
+  return {
+    read: measured.filled.reduce((sum, { rows }) => sum + rows, 0),
+    used: countDrawn(measured),
+  };
 }
 
 async function listMeasured(
   store: Store,
-  { monitored, slicings, definition }: BatchContext,
+  { monitored, slicings, definition, draw }: BatchContext,
   batch: readonly DueWindow[],
-): Promise<Measured & { readonly full: string }> {
+): Promise<Measured & { readonly full: string; readonly filled: readonly FilledWindow[] }> {
   const byStart = new Map<number, FilledWindow>();
   for (const { window, before } of batch) {
     if (before) byStart.set(before.start.getTime(), before);
@@ -93,11 +110,12 @@ async function listMeasured(
   const windows = [...byStart.values()].sort((a, b) => a.start.getTime() - b.start.getTime());
   const slices = slicings.map(({ key }) => key);
   const aggregates = definition.metrics.map(({ sql }) => sql);
-  const full = predictionRows(monitored, windows, ["truth", ...slices, ...aggregates]);
-  const cells = await listCells(store, { relation: full, windows, slicings });
+  const full = predictionRows(monitored, windows, ["truth", ...slices, ...aggregates], draw);
+  const cells = await listCells(store, { relation: full, windows, slicings, draw });
   // Columns of numbers need no labels: that join is for the counts alone.
-  const relation = predictionRows(monitored, windows, slices);
-  return { relation, full, windows, slicings, cells, numbers: numberColumns(monitored) };
+  const relation = predictionRows(monitored, windows, slices, draw);
+  const numbers = numberColumns(monitored);
+  return { relation, full, windows, filled: windows, slicings, cells, numbers, draw };
 }
 
 function pairCells(

@@ -7,6 +7,7 @@
 import type { Store } from "../store/store.ts";
 import type { Window } from "./windows.ts";
 import { timeLiteral } from "./rows.ts";
+import { type DrawPlan, everyRow, isDrawnSql, isWhole, rateOf } from "./sampling.ts";
 
 /** Rows that something is said of. */
 export interface Cell {
@@ -17,7 +18,10 @@ export interface Cell {
   readonly sliceValue: string | null;
   /** What {@linkcode hashSql} gives for the slice value. */
   readonly hash: number;
+  /** Rows of it that were drawn, … */
   readonly rows: number;
+  /** … each with this probability. */
+  readonly fraction: number;
   /** Rows of each predicted class. */
   readonly predictions: ReadonlyMap<string, number>;
   /** Rows of each true class, of those that have a label. */
@@ -36,8 +40,23 @@ export interface Confused {
 /** A slicing expression that can be evaluated. */
 export interface Slicing {
   readonly key: string;
-  /** SQL of the slice's value as text. */
+  /** SQL of the slice's value as text; null is none, and a row outside the sample. */
   readonly sql: string;
+}
+
+/** Makes slicing expressions null for rows outside the sample of their cell. */
+export function drawSlicings(plan: DrawPlan, slicings: readonly Slicing[]): Slicing[] {
+  if (isWhole(plan)) return [...slicings];
+  return slicings.map(({ key, sql }) => ({
+    key,
+    sql: `case when ${isDrawnSql(plan, key)} then ${sql} end`,
+  }));
+}
+
+/** SQL of the position of a row's window, null for one outside the sample of all its rows. */
+export function wholeSql(plan: DrawPlan, windows: readonly Window[]): string {
+  const position = positionSql(windows);
+  return isWhole(plan) ? position : `case when ${isDrawnSql(plan, null)} then ${position} end`;
 }
 
 /** Most slices of an expression in a window, the most frequent ones. */
@@ -90,19 +109,20 @@ export async function prepareSlicings(
 /** Lists the cells of a relation: per window all rows first, then the slices, the largest first. */
 export async function listCells(
   store: Store,
-  { relation, windows, slicings }: {
+  { relation, windows, slicings, draw = everyRow }: {
     readonly relation: string;
     readonly windows: readonly Window[];
     readonly slicings: readonly Slicing[];
+    readonly draw?: DrawPlan;
   },
 ): Promise<Cell[]> {
   const keys = slicings.map((_, s) => `s${s}`);
-  const sets = ["(w, label, truth)", ...keys.map((key) => `(w, label, truth, ${key})`)];
+  const sets = ["(w0, label, truth)", ...keys.map((key) => `(w, label, truth, ${key})`)];
   const rows = await store.query<Counted>(
-    `select w, label, truth, count(*) as rows,
+    `select coalesce(w, w0) as w, label, truth, count(*) as rows,
        ${keys.map((key) => `${key}, grouping(${key}) as g${key},`).join(" ")}
        ${keys.map((key) => `${hashSql(key)} as h${key}`).join(", ")}
-     from (select ${positionSql(windows)} as w, label, truth
+     from (select ${wholeSql(draw, windows)} as w0, ${positionSql(windows)} as w, label, truth
        ${slicings.map(({ sql }, s) => `, ${sql} as s${s}`).join("")} from ${relation})
      group by grouping sets (${sets.join(", ")})`,
   );
@@ -110,15 +130,16 @@ export async function listCells(
   for (const row of rows) {
     const s = keys.findIndex((key) => row[`g${key}`] === 0);
     const value = s < 0 ? null : row[`s${s}`] as string | null;
-    if (s >= 0 && value === null) continue;
+    if (s >= 0 ? value === null : row.w === null) continue;
     const id = JSON.stringify([row.w, s, value]);
     const draft = drafts.get(id) ?? {
-      window: row.w,
+      window: row.w!,
       slicing: s,
       sliceKey: s < 0 ? null : slicings[s].key,
       sliceValue: value,
       hash: s < 0 ? 0 : row[`hs${s}`] as number,
       rows: 0,
+      fraction: rateOf(draw, s < 0 ? null : slicings[s].key, value),
       predictions: new Map(),
       truths: new Map(),
       confusion: [],
@@ -130,7 +151,7 @@ export async function listCells(
 }
 
 interface Counted extends Record<string, unknown> {
-  readonly w: number;
+  readonly w: number | null;
   readonly label: string;
   readonly truth: string | null;
   readonly rows: number;

@@ -19,6 +19,7 @@ import { adjustPValues } from "../../numeric/drift/power.ts";
 import { testChiSquared, testProportions } from "../../numeric/drift/tables.ts";
 import type { Plugin } from "../../plugins/plugin.ts";
 import type { ColumnProfile, Side } from "./columns.ts";
+import { testCounts } from "./counts.ts";
 
 /** What a comparison of two sides gives; `null` where the column's type has no such number. */
 export interface Difference {
@@ -127,7 +128,7 @@ function compareNumbers(reference: Side, current: Side, { methods }: Comparing):
     wassersteinDistance: gaps.area,
     populationStabilityIndex: measureStabilityOf(r, c),
     method,
-    decisionPath: path,
+    decisionPath: decides === "statistic" ? [...path, AND_TEST] : path,
     decides,
     threshold,
     effectSize: scores.effect,
@@ -156,9 +157,11 @@ function score(
     case "jensenshannon":
       return { effect: jsDistance, pValue: gaps.pValue };
     case "chisquare":
-      return testChiSquared(bins)!;
-    case "z":
-      return testProportions(countHalvesOf(reference.distribution!, current.distribution!)!)!;
+      return { effect: testChiSquared(bins)!.effect, pValue: testCounts(bins) };
+    case "z": {
+      const halves = countHalvesOf(reference.distribution!, current.distribution!)!;
+      return { effect: testProportions(halves)!.effect, pValue: testCounts(halves) };
+    }
   }
 }
 
@@ -179,8 +182,8 @@ function compareTexts(reference: Side, current: Side): Result {
     distinctCount: bins.reference.length,
   });
   // One class on both sides is one bin, which the test of two shares does not take.
-  const z = method === "z" && bins.reference.length === 2 ? testProportions(bins)! : chi;
-  const scores = method === "z" ? z : chi;
+  const isShare = method === "z" && bins.reference.length === 2;
+  const { effect } = isShare ? testProportions(bins)! : chi;
   return {
     ...nothing,
     jsDistance,
@@ -188,11 +191,11 @@ function compareTexts(reference: Side, current: Side): Result {
     tvDistance: measureTotalVariation(bins),
     lInfinityDistance: measureLInfinity(bins),
     method,
-    decisionPath: path,
+    decisionPath: decides === "statistic" ? [...path, AND_TEST] : path,
     decides,
     threshold,
-    effectSize: method === "jensenshannon" ? jsDistance : scores.effect,
-    pValue: scores.pValue,
+    effectSize: method === "jensenshannon" ? jsDistance : effect,
+    pValue: testCounts(bins),
     reason: null,
   };
 }
@@ -241,9 +244,18 @@ export interface Decision {
   readonly isDrifted: boolean | null;
 }
 
+/** Level of the tests over the columns of a cell: where nothing drifted, so many cells say one did. */
+export const DRIFT_LEVEL = 0.05;
+
+/** Ends the decision path of a distance. */
+const AND_TEST =
+  `and the adjusted p-value is below ${DRIFT_LEVEL}: few rows are as far apart by chance`;
+
 /**
  * Decides for all columns of one cell together: p-values are adjusted by Benjamini and Hochberg, and a
- * test decides by the adjusted one. A distance decides by its size alone.
+ * test decides by the adjusted one. A distance decides by its size, where the test of the column's type
+ * says that it is not chance: of a column that never changes, forty values are 0.15 standard deviations
+ * away from any number of others, which is past the threshold.
  */
 export function decideTogether(differences: readonly Difference[]): Decision[] {
   const adjusted = adjustPValues(differences.map(({ pValue }) => pValue));
@@ -253,6 +265,6 @@ export function decideTogether(differences: readonly Difference[]): Decision[] {
       ? null
       : decides === "pValue"
       ? adjusted[i]! < threshold!
-      : effectSize! >= threshold!,
+      : effectSize! >= threshold! && adjusted[i]! < DRIFT_LEVEL,
   }));
 }

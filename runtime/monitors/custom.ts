@@ -4,7 +4,7 @@
  * @module
  */
 import type { Store } from "../store/store.ts";
-import { positionSql } from "./cells.ts";
+import { positionSql, wholeSql } from "./cells.ts";
 import type { CustomMetric } from "./definition.ts";
 import type { Measured } from "./measure.ts";
 
@@ -76,16 +76,18 @@ export async function compareMetrics(
 
 async function aggregate(
   store: Store,
-  { relation, windows, slicings, cells }: Measured,
+  { relation, windows, slicings, cells, draw }: Measured,
   sql: string,
 ): Promise<(number | null)[]> {
   const keys = slicings.map((_, s) => `_s${s}`);
   const rows = await store.query<Record<string, unknown> & { _w: number; _value: number | null }>(
-    `select _w, ${keys.map((key) => `${key}, grouping(${key}) as g${key},`).join(" ")}
+    `select coalesce(_w, _w0) as _w, ${
+      keys.map((key) => `${key}, grouping(${key}) as g${key},`).join(" ")
+    }
        (${sql})::double as _value
-     from (select *, ${positionSql(windows)} as _w
+     from (select *, ${wholeSql(draw, windows)} as _w0, ${positionSql(windows)} as _w
        ${slicings.map((slicing, s) => `, ${slicing.sql} as _s${s}`).join("")} from ${relation})
-     group by grouping sets (${["(_w)", ...keys.map((key) => `(_w, ${key})`)].join(", ")})`,
+     group by grouping sets (${["(_w0)", ...keys.map((key) => `(_w, ${key})`)].join(", ")})`,
   );
   const identify = (...parts: unknown[]) => JSON.stringify(parts);
   const values = new Map(rows.map((row) => {

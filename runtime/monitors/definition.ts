@@ -15,7 +15,7 @@ import { parseWindowing } from "./windows.ts";
 const expression = z.string().trim().min(1);
 
 /** Raises the definition's hash when the same definition would give other rows. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** A metric of one's own. */
 const CustomMetric = z.strictObject({

@@ -7,7 +7,7 @@
  */
 import { sortNumbers } from "../../numeric/sorting.ts";
 import type { Store } from "../store/store.ts";
-import { type Cell, hashSql, positionSql, type Slicing } from "./cells.ts";
+import { type Cell, hashSql, positionSql, type Slicing, wholeSql } from "./cells.ts";
 import {
   categoryColumns,
   type Column,
@@ -15,6 +15,7 @@ import {
   describeNumbers,
   type Side,
 } from "./columns.ts";
+import { type DrawPlan, isWhole } from "./sampling.ts";
 import type { Window } from "./windows.ts";
 
 /** Values that are read at once: 48 MB of numbers, which DuckDB holds once more. */
@@ -31,6 +32,18 @@ export interface Measured {
   readonly slicings: readonly Slicing[];
   readonly cells: readonly Cell[];
   readonly numbers: readonly Column[];
+  /** The sample that the relation holds. */
+  readonly draw: DrawPlan;
+}
+
+/** Rows that are read: at least those of windows as wholes, and those of the slices of one expression. */
+export function countDrawn({ cells, slicings }: Pick<Measured, "cells" | "slicings">): number {
+  const keys = [null, ...slicings.map(({ key }) => key)];
+  return Math.max(
+    ...keys.map((key) =>
+      cells.reduce((sum, cell) => cell.sliceKey === key ? sum + cell.rows : sum, 0)
+    ),
+  );
 }
 
 /** What is told of a column: its sides in the order of the cells. */
@@ -53,8 +66,8 @@ export async function measureColumns(
     );
     await onColumn(column, sides);
   }
-  const rows = cells.reduce((sum, cell) => cell.sliceKey === null ? sum + cell.rows : sum, 0);
-  const extra = 2 + measured.slicings.length;
+  const rows = countDrawn(measured);
+  const extra = 3 + measured.slicings.length;
   const width = Math.max(
     1,
     Math.min(MOST_COLUMNS, Math.floor(MOST_VALUES / Math.max(1, rows)) - extra),
@@ -73,8 +86,10 @@ interface Batch {
   readonly rows: number;
   readonly columns: readonly Column[];
   readonly values: readonly Float64Array[];
-  /** Position of each row's window. */
+  /** Position of each row's window, … */
   readonly window: Float64Array;
+  /** … NaN where the row is outside the sample of all its rows. */
+  readonly whole: Float64Array;
   /** Per slicing the hash of each row's slice; NaN without one. */
   readonly slices: readonly Float64Array[];
   /** Bit j says that the value of column j is NaN rather than missing. */
@@ -83,12 +98,15 @@ interface Batch {
 
 async function readBatch(
   store: Store,
-  { relation, windows, slicings }: Measured,
+  { relation, windows, slicings, draw }: Measured,
   columns: readonly Column[],
 ): Promise<Batch> {
   const flags = columns.map(({ sql }, j) => `coalesce(isnan(${sql}), false)::bigint * ${2 ** j}`);
   const { rows, columns: read } = await store.readColumns(
-    `select (${positionSql(windows)})::double as w, (${flags.join(" + ")})::double as nan,
+    `select (${positionSql(windows)})::double as w,
+       ${isWhole(draw) ? "" : `(${wholeSql(draw, windows)})::double as w0,`} (${
+      flags.join(" + ")
+    })::double as nan,
        ${slicings.map(({ sql }, s) => `${hashSql(sql)} as s${s},`).join(" ")}
        ${columns.map(({ sql }, j) => `(${sql})::double as c${j}`).join(", ")} from ${relation}`,
   );
@@ -98,6 +116,7 @@ async function readBatch(
     columns,
     values: columns.map((_, j) => take(`c${j}`)),
     window: take("w"),
+    whole: take(isWhole(draw) ? "w" : "w0"),
     slices: slicings.map((_, s) => take(`s${s}`)),
     nan: take("nan"),
   };
@@ -128,7 +147,7 @@ function divide({ cells, slicings, windows }: Measured, batch: Batch): Parts {
     const window = batch.window[row];
     for (let m = 0; m < memberships; m++) {
       const cell = m === 0
-        ? whole[window]
+        ? (Number.isNaN(batch.whole[row]) ? -1 : whole[window])
         : bySlice[m - 1][window].get(batch.slices[m - 1][row]) ?? -1;
       if (cell < 0) continue;
       cellOf[row * memberships + m] = cell;

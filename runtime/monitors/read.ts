@@ -27,6 +27,8 @@ export interface LatestProfile {
   readonly start: string;
   readonly end: string;
   readonly rows: number;
+  /** Share of the rows that was looked at, in `(0, 1]`; below 1 counts are estimates. */
+  readonly samplingFraction: number;
   readonly labeledRows: number;
   readonly accuracy: number | null;
   readonly columns: readonly LatestColumn[];
@@ -39,7 +41,7 @@ export async function readLatestProfiles(
 ): Promise<LatestProfile[]> {
   const windows = await store.query<Omit<LatestProfile, "columns"> & Record<string, unknown>>(
     `select granularity, window_start as start, window_end as "end", count as rows,
-       labeled_rows as "labeledRows", accuracy
+       sampling_fraction as "samplingFraction", labeled_rows as "labeledRows", accuracy
      from profile
      where model = ? and version = ? and log_type = 'INPUT' and column_name = '${TABLE}'
        and slice_key is null
@@ -68,4 +70,41 @@ export async function readLatestProfiles(
     profiles.push({ ...window, columns });
   }
   return profiles;
+}
+
+/** What a monitor's last refresh cost, and what a lower rate makes of its precision. */
+export interface LatestCost {
+  /** `profile`, `estimates` or `judge:NAME`. */
+  readonly monitor: string;
+  readonly granularity: string | null;
+  readonly windows: number;
+  readonly rowsRead: number;
+  readonly rowsUsed: number;
+  readonly ms: number;
+  /** Of a judge. */
+  readonly tokens: number | null;
+  /** Share of the rows of a window, in `(0, 1]`; `null` when a judge gave errors alone. */
+  readonly rate: number | null;
+  readonly nextRate: number | null;
+  /** Per window. */
+  readonly budgetMs: number | null;
+  readonly budgetRows: number | null;
+  /** Standard errors over those that all rows would give. */
+  readonly standardErrorRatio: number | null;
+}
+
+/** Reads what the last refresh of each monitor of a version cost, and the last day of each judge. */
+export function readLatestCosts(
+  store: Store,
+  { model, version }: { readonly model: string; readonly version: number },
+): Promise<LatestCost[]> {
+  return store.query<LatestCost & Record<string, unknown>>(
+    `select monitor, granularity, windows, rows_read as "rowsRead", rows_used as "rowsUsed", ms,
+       tokens, rate, next_rate as "nextRate", budget_ms as "budgetMs", budget_rows as "budgetRows",
+       standard_error_ratio as "standardErrorRatio"
+     from monitor_costs where model = ? and version = ?
+     qualify row_number() over (partition by monitor, granularity order by created_at desc) = 1
+     order by monitor like 'judge:%', monitor desc, granularity`,
+    [model, version],
+  );
 }

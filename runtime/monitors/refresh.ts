@@ -10,11 +10,13 @@ import type { Plugin } from "../../plugins/plugin.ts";
 import { describeError, UsageError } from "../errors.ts";
 import type { Step, Store } from "../store/store.ts";
 import { ensureBaseline, readBaselineCells } from "./baseline.ts";
-import { type BatchContext, type DueWindow, refreshBatch } from "./batch.ts";
-import { prepareSlicings } from "./cells.ts";
+import { type BatchContext, refreshBatch } from "./batch.ts";
+import { drawSlicings, prepareSlicings } from "./cells.ts";
+import { costStep, openSampling, type Sampled } from "./costs.ts";
 import { numberDefinition, type ProfileDefinition } from "./definition.ts";
-import { type DueWindows, type FilledWindow, findDue } from "./due.ts";
+import { type DueWindow, type DueWindows, findDue, findFirstFilled } from "./due.ts";
 import { predictionRows, readMonitored } from "./rows.ts";
+import type { DrawPlan, MonitorsSampling } from "./sampling.ts";
 import { recordFailure } from "./states.ts";
 import { formatWindowing, parseWindowing, type Windowing } from "./windows.ts";
 
@@ -25,6 +27,8 @@ export interface RefreshOptions {
   readonly definition: ProfileDefinition;
   /** Drift plugins that the definition names. */
   readonly methods?: readonly Plugin<"drift">[];
+  /** Which share of the rows is looked at; default all. */
+  readonly sampling?: MonitorsSampling;
   /** Default now. */
   readonly now?: Date;
   readonly signal?: AbortSignal;
@@ -47,7 +51,7 @@ export interface MonitorRefresh {
   readonly windows: number;
   /** … and those that could not be. */
   readonly failed: number;
-  /** Rows that were read, those of the windows before included. */
+  /** Rows that were looked at, those of the windows before included. */
   readonly rows: number;
 }
 
@@ -85,7 +89,9 @@ export async function refreshMonitors(
   const total = jobs.reduce((sum, { due }) => sum + due.length, 0);
   const idle = { refreshId: null, message: null, monitorVersion, windows: 0, failed: 0, rows: 0 };
   if (total === 0) return { ...idle, state: "IDLE" };
-  const refresh = await Refresh.begin(store, { model, version, monitorVersion, now });
+  const owner = { monitor: "profile", model, granularity: null } as const;
+  const sampled = await openSampling(store, owner, options.sampling);
+  const refresh = await Refresh.begin(store, { model, version, monitorVersion, now, sampled });
   try {
     const slicings = await prepareSlicings(store, {
       relation: predictionRows(monitored, [{ start: now, end: now }], definition.slices),
@@ -93,22 +99,28 @@ export async function refreshMonitors(
       onError: (slice, error) => refresh.report(`slices "${slice}"`, error),
     });
     const onError = (metric: string, error: unknown) => refresh.report(`metric "${metric}"`, error);
-    const fallback = findFallback(jobs, definition);
+    const [{ windowing: first }] = jobs;
+    const { minRows } = definition;
+    const fallback = () =>
+      findFirstFilled(store, { model, version, windowing: first, latenessMs, now, minRows });
     const about = { monitored, monitorVersion, definition, fallback, now, onError };
     // Without one, windows are compared with those before them all the same.
     await ensureBaseline(store, about).catch((error) => refresh.report("baseline", error));
     const baseline = await readBaselineCells(store, monitored);
+    const { draw } = sampled;
     const shared = {
       monitored,
       definition,
       methods: options.methods ?? [],
-      slicings,
+      slicings: drawSlicings(draw, slicings),
       baseline,
+      draw,
       onError,
     };
-    for (const { windowing, windows, due } of jobs) {
+    for (const { windowing, look, due } of jobs) {
       const context: BatchContext = {
         ...shared,
+        look,
         owner: {
           model,
           version,
@@ -118,7 +130,7 @@ export async function refreshMonitors(
           now,
         },
       };
-      for (const batch of makeBatches(windows, due)) {
+      for (const batch of makeBatches(due, draw)) {
         options.signal?.throwIfAborted();
         await refresh.run(context, batch);
         options.onProgress?.(refresh.seen / total);
@@ -130,27 +142,30 @@ export async function refreshMonitors(
   return await refresh.end(refresh.messages.size > 0 ? "FAILED" : "SUCCESS");
 }
 
-/** The first closed window that has enough rows to be compared with. */
-function findFallback(
-  jobs: readonly DueWindows[],
-  { minRows }: ProfileDefinition,
-): FilledWindow | null {
-  return jobs[0]?.windows.find(({ rows }) => rows >= minRows) ?? null;
-}
-
-function makeBatches(windows: readonly FilledWindow[], due: readonly number[]): DueWindow[][] {
+function makeBatches(due: readonly DueWindow[], draw: DrawPlan): DueWindow[][] {
+  const share = Math.max(draw.rate, ...Object.values(draw.slices));
   const batches: DueWindow[][] = [];
   let rows = Infinity;
-  for (const i of due) {
+  for (const each of due) {
     const last = batches.at(-1);
-    if (last === undefined || last.length >= BATCH_WINDOWS || rows + windows[i].rows > BATCH_ROWS) {
+    const more = each.window.rows * share;
+    if (last === undefined || last.length >= BATCH_WINDOWS || rows + more > BATCH_ROWS) {
       batches.push([]);
       rows = 0;
     }
-    batches.at(-1)!.push({ window: windows[i], before: windows[i - 1] ?? null });
-    rows += windows[i].rows;
+    batches.at(-1)!.push(each);
+    rows += more;
   }
   return batches;
+}
+
+/** What a refresh is about, and which rows it looks at. */
+interface Begun {
+  readonly model: string;
+  readonly version: number;
+  readonly monitorVersion: number;
+  readonly now: Date;
+  readonly sampled: Sampled;
 }
 
 /** A refresh and its row. */
@@ -161,24 +176,22 @@ class Refresh {
   #windows = 0;
   #failed = 0;
   #rows = 0;
+  #rowsRead = 0;
+  readonly #start = performance.now();
 
   private constructor(
     readonly store: Store,
     readonly id: string,
-    readonly monitorVersion: number,
+    readonly about: Begun,
     readonly labelChange: number,
   ) {}
 
   /** Writes the row; what others of this version left unfinished has failed. */
   static async begin(
     store: Store,
-    { model, version, monitorVersion, now }: {
-      readonly model: string;
-      readonly version: number;
-      readonly monitorVersion: number;
-      readonly now: Date;
-    },
+    about: Begun,
   ): Promise<Refresh> {
+    const { model, version, monitorVersion, now } = about;
     const id = crypto.randomUUID();
     const [{ change }] = await store.query<{ change: number }>(
       "select coalesce(max(change), 0) as change from core.labels",
@@ -198,7 +211,7 @@ class Refresh {
         params: [id, model, version, monitorVersion, change, now],
       },
     ]);
-    const refresh = new Refresh(store, id, monitorVersion, change);
+    const refresh = new Refresh(store, id, about, change);
     await store.transaction([refresh.#update("state = 'RUNNING', started_at = ?", [new Date()])]);
     return refresh;
   }
@@ -211,7 +224,9 @@ class Refresh {
   /** Computes a batch; when that fails, each of its windows alone. */
   async run(context: BatchContext, batch: readonly DueWindow[]): Promise<void> {
     try {
-      this.#rows += await refreshBatch(this.store, context, batch);
+      const { read, used } = await refreshBatch(this.store, context, batch);
+      this.#rows += used;
+      this.#rowsRead += read;
       this.#windows += batch.length;
       this.seen += batch.length;
     } catch (error) {
@@ -241,9 +256,25 @@ class Refresh {
         rows,
         new Date(),
       ]),
+      ...(windows === 0 ? [] : [this.#costStep(windows)]),
     ]);
-    const { id: refreshId, monitorVersion } = this;
+    const { id: refreshId, about: { monitorVersion } } = this;
     return { refreshId, state, message, monitorVersion, windows, failed, rows };
+  }
+
+  #costStep(windows: number): Step {
+    const { model, version, sampled, now } = this.about;
+    return costStep(
+      { monitor: "profile", model, version, granularity: null, refreshId: this.id },
+      sampled,
+      {
+        windows,
+        rowsRead: this.#rowsRead,
+        rowsUsed: this.#rows,
+        ms: performance.now() - this.#start,
+        now,
+      },
+    );
   }
 
   #update(changes: string, params: NonNullable<Extract<Step, { sql: string }>["params"]>): Step {

@@ -6,6 +6,7 @@
  */
 import { quoteIdentifier, quoteLiteral } from "../store/sql.ts";
 import type { Store } from "../store/store.ts";
+import { drawnRows, type DrawPlan, everyRow, isWhole } from "./sampling.ts";
 import type { Window } from "./windows.ts";
 
 /** A version, with what its rows have. */
@@ -19,7 +20,7 @@ export interface MonitoredVersion {
 }
 
 /** Columns of a row besides the inputs, which have their names unless it is one of these. */
-const rowColumns = [
+export const rowColumns = [
   "request_time",
   "request_id",
   "row",
@@ -61,7 +62,7 @@ function inputColumns({ inputs }: MonitoredVersion): string {
 }
 
 /** What follows `from` for the predictions of a version in some windows, in ascending order. */
-function predictionsIn(
+export function predictionsIn(
   { model, version }: Pick<MonitoredVersion, "model" | "version">,
   windows: readonly Window[],
 ): string {
@@ -81,12 +82,14 @@ function predictionsIn(
 /**
  * A relation of the predictions in some windows, in ascending order, with what is known of them since:
  * `truth` is the latest label. DuckDB reads only those columns that a query names; labels and who is
- * behind a request are joined when `expressions` ask for them.
+ * behind a request are joined when `expressions` ask for them. Of a sample they are the rows of some
+ * cell's, with their number.
  */
 export function predictionRows(
   monitored: MonitoredVersion,
   windows: readonly Window[],
   expressions: readonly string[],
+  draw: DrawPlan = everyRow,
 ): string {
   const from = predictionsIn(monitored, windows);
   const asks = (word: string) =>
@@ -105,8 +108,10 @@ export function predictionRows(
     : "";
   return `(select request_time, request_id, row, slice, order_value, i.label, confidence, features,
       probabilities, ${needsRequest ? "r.requester, r.alias" : "null as requester, null as alias"},
-      ${needsTruth ? "l.truth" : "null::varchar as truth"}${inputColumns(monitored)}
-    from (select * from ${from}) i ${request} ${truth})`;
+      ${needsTruth ? "l.truth" : "null::varchar as truth"}${inputColumns(monitored)}${
+    isWhole(draw) ? "" : ", _draw"
+  }
+    from ${drawnRows(draw, `(select * from ${from})`)} i ${request} ${truth})`;
 }
 
 /**

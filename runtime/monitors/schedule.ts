@@ -15,7 +15,8 @@ import type { Store } from "../store/store.ts";
 import { type MonitorRefresh, refreshMonitors, type RefreshOptions } from "./refresh.ts";
 
 /** What a schedule computes. */
-export interface MonitorScheduleDeps extends Pick<RefreshOptions, "definition" | "methods"> {
+export interface MonitorScheduleDeps
+  extends Pick<RefreshOptions, "definition" | "methods" | "sampling"> {
   /** The model version to look at now, or `null` while there is none. */
   readonly target: () => Promise<Target | null>;
 }
@@ -57,8 +58,15 @@ export async function computeInTurn(
     const at = now();
     const refreshed = await refreshMonitors(store, { ...options, now: new Date(at), signal });
     signal.throwIfAborted();
-    const { model, version, definition } = options;
-    const about = { model, version, definition, now: at, signal };
+    const { model, version, definition, sampling } = options;
+    const about = {
+      model,
+      version,
+      definition,
+      now: at,
+      signal,
+      ...(sampling === undefined ? {} : { sampling }),
+    };
     return { refreshed, estimated: await refreshEstimatesOf(store, about) };
   });
 }
@@ -107,13 +115,12 @@ export class MonitorSchedule {
 
   /** Computes what is due now; gives whether it was this process's turn and there was a version. */
   async tick(): Promise<boolean> {
-    const { target, definition, methods } = this.#deps;
+    const { target, ...deps } = this.#deps;
     const version = await target();
     if (version === null) return false;
     const done = await computeInTurn(this.#store, {
       ...version,
-      definition,
-      ...(methods === undefined ? {} : { methods }),
+      ...deps,
       now: this.#options.now ?? Date.now,
       signal: this.#abort.signal,
       waitMs: 0,

@@ -7,16 +7,17 @@ import { compareMetrics, computeMetrics, type Metrics, type OnMetricError } from
 import type { CustomMetric } from "./definition.ts";
 import type { Measured } from "./measure.ts";
 import { type Quality, scoreCell } from "./quality.ts";
+import { weigh } from "./sampling.ts";
 import type { DriftRow, ProfileRow } from "./write.ts";
 
 /** The column of such a row. */
 export const tableColumn = { name: TABLE, kind: "table", dataType: null } as const;
 
 /** What metrics of one's own may be derived from, besides each other. */
-export function knownMetrics({ rows }: Cell, quality: Quality | null): Metrics {
+export function knownMetrics({ rows, fraction }: Cell, quality: Quality | null): Metrics {
   return {
-    count: rows,
-    labeled_rows: quality?.labeledRows ?? 0,
+    count: weigh(rows, fraction),
+    labeled_rows: weigh(quality?.labeledRows ?? 0, fraction),
     accuracy: quality?.accuracy ?? null,
     precision: quality?.precision.macro ?? null,
     recall: quality?.recall.macro ?? null,
@@ -50,6 +51,7 @@ export function aboutPair({ cell, type, reference }: Pair, { cells, windows }: M
     cell: cells[cell],
     window: windows[cells[cell].window],
     type,
+    referenceFraction: typeof reference === "number" ? cells[reference].fraction : 1,
     compared: typeof reference === "number" ? windows[cells[reference].window] : null,
     comparedSlice: typeof reference === "number"
       ? cells[reference].sliceValue

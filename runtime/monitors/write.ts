@@ -5,6 +5,7 @@ import type { Column, ColumnProfile } from "./columns.ts";
 import type { Decision, Difference } from "./compare.ts";
 import type { Metrics } from "./custom.ts";
 import type { Quality } from "./quality.ts";
+import { weigh } from "./sampling.ts";
 import type { Window } from "./windows.ts";
 
 /** Whose rows these are. */
@@ -48,6 +49,8 @@ export interface DriftRow {
   readonly comparedSlice: string | null;
   readonly reference: Summary;
   readonly current: Summary;
+  /** Probability with which rows of the reference were looked at. */
+  readonly referenceFraction: number;
   readonly difference: Difference | null;
   readonly decision: Decision | null;
   readonly nonNullColumns?: { readonly added: string[]; readonly missing: string[] };
@@ -59,48 +62,55 @@ export type Summary =
   & Pick<ColumnProfile, "count">
   & Partial<Pick<ColumnProfile, "avg" | "numNulls" | "numZeros" | "distinctCount">>;
 
-/** Gives the steps that append rows of profiles. */
+/** Gives the steps that append rows of profiles; counts are those of all rows, drawn or not. */
 export function profileSteps(owner: Owner, rows: readonly ProfileRow[]): Step[] {
   if (rows.length === 0) return [];
   const of = <K extends keyof ColumnProfile>(key: K) =>
     rows.map((row) => row.profile?.[key] ?? null);
+  const counts = (read: (row: ProfileRow) => number | null | undefined) =>
+    rows.map((row) => weighed(read(row), row.cell.fraction));
   return [{
     append: "core.profile_metrics",
     columns: {
       ...aboutColumns(owner, rows),
       log_type: rows.map(() => owner.granularity === null ? "BASELINE" : "INPUT"),
-      count: rows.map(({ cell }) => cell.rows),
-      num_nulls: of("numNulls"),
+      count: counts(({ cell }) => cell.rows),
+      num_nulls: counts(({ profile }) => profile?.numNulls),
       avg: of("avg"),
       quantiles: listNumbers(rows.map(({ profile }) => profile?.quantiles ?? [])),
       min: of("min"),
       max: of("max"),
       stddev: of("stddev"),
-      num_zeros: of("numZeros"),
-      num_nan: of("numNan"),
+      num_zeros: counts(({ profile }) => profile?.numZeros),
+      num_nan: counts(({ profile }) => profile?.numNan),
       min_length: of("minLength"),
       max_length: of("maxLength"),
       avg_length: of("avgLength"),
       non_null_columns: rows.map(({ nonNullColumns }) => toJson(nonNullColumns)),
-      frequent_items: of("frequentItems").map(toJson),
+      frequent_items: rows.map(({ profile, cell }) =>
+        toJson(weighEach(profile?.frequentItems, cell))
+      ),
       median: of("median"),
       distinct_count: of("distinctCount"),
-      labeled_rows: rows.map(({ column, quality }) =>
+      labeled_rows: counts(({ column, quality }) =>
         column.kind === "table" ? quality?.labeledRows ?? 0 : null
       ),
       accuracy: rows.map(({ quality }) => quality?.accuracy ?? null),
       precision: rows.map(({ quality }) => toJson(quality?.precision)),
       recall: rows.map(({ quality }) => toJson(quality?.recall)),
       f1_score: rows.map(({ quality }) => toJson(quality?.f1)),
-      confusion_matrix: rows.map(({ quality }) => toJson(quality?.confusion)),
+      confusion_matrix: rows.map(({ quality, cell }) =>
+        toJson(weighEach(quality?.confusion, cell))
+      ),
       custom_metrics: rows.map(({ custom }) => toJson(custom)),
       label_change: rows.map(() => owner.labelChange),
       created_at: rows.map(() => owner.now),
+      sampling_fraction: rows.map(({ cell }) => cell.fraction),
     },
   }];
 }
 
-/** Gives the steps that append rows of drift. */
+/** Gives the steps that append rows of drift; the counts of a comparison are those of the sample. */
 export function driftSteps(owner: Owner, rows: readonly DriftRow[]): Step[] {
   if (rows.length === 0) return [];
   const of = <T>(read: (difference: Difference) => T | null | undefined) =>
@@ -113,7 +123,9 @@ export function driftSteps(owner: Owner, rows: readonly DriftRow[]): Step[] {
       cmp_start: rows.map(({ compared }) => compared?.start ?? null),
       cmp_end: rows.map(({ compared }) => compared?.end ?? null),
       cmp_slice: rows.map(({ comparedSlice }) => comparedSlice),
-      count_delta: rows.map(({ current, reference }) => current.count - reference.count),
+      count_delta: rows.map(({ cell, current, reference, referenceFraction }) =>
+        weigh(current.count, cell.fraction) - weigh(reference.count, referenceFraction)
+      ),
       avg_delta: rows.map((row) => subtract(row, (side) => side.avg)),
       percent_null_delta: rows.map((row) => subtract(row, (side) => share(side, side.numNulls))),
       percent_zeros_delta: rows.map((row) => subtract(row, (side) => share(side, side.numZeros))),
@@ -179,6 +191,17 @@ export function listNumbers(lists: readonly ArrayLike<number>[]): ColumnValues {
 
 function toJson(value: unknown): string | null {
   return value === null || value === undefined ? null : JSON.stringify(value);
+}
+
+function weighed(count: number | null | undefined, fraction: number): number | null {
+  return count === null || count === undefined ? null : weigh(count, fraction);
+}
+
+function weighEach<T extends { readonly count: number }>(
+  items: readonly T[] | null | undefined,
+  { fraction }: Cell,
+): readonly T[] | null {
+  return items?.map((item) => ({ ...item, count: weigh(item.count, fraction) })) ?? null;
 }
 
 /** In percent of the rows. */

@@ -10,14 +10,19 @@
  */
 import { accessSchema } from "./access.ts";
 import { alertsSchema } from "./alerts.ts";
+import { callJudgementsSchema } from "./call_judgements.ts";
 import { estimatesSchema } from "./estimates.ts";
 import { governanceSchema } from "./governance.ts";
 import { inferenceSchema } from "./inference.ts";
+import { judgementVersionsSchema } from "./judgement_versions.ts";
+import { judgePromptsSchema } from "./judge_prompts.ts";
 import { judgeProbesSchema } from "./judge_probes.ts";
 import { judgesSchema } from "./judges.ts";
 import { judgingSchema } from "./judging.ts";
 import { monitoringSchema } from "./monitoring.ts";
+import { monitorCostsSchema } from "./monitor_costs.ts";
 import { monitorsSchema } from "./monitors.ts";
+import { onlineSchema } from "./online.ts";
 import { promotionSchema } from "./promotion.ts";
 import { quotaSchema } from "./quota.ts";
 import { trackingSchema } from "./tracking.ts";
@@ -155,6 +160,11 @@ export const migrations: readonly Migration[] = [
   { version: 14, statements: judgesSchema },
   { version: 15, statements: tracesSchema },
   { version: 16, statements: judgeProbesSchema },
+  { version: 17, statements: onlineSchema },
+  { version: 18, statements: monitorCostsSchema },
+  { version: 19, statements: judgePromptsSchema },
+  { version: 20, statements: judgementVersionsSchema },
+  { version: 21, statements: callJudgementsSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */
@@ -168,4 +178,7 @@ export const versionViews: readonly string[] = [
   "profile",
   "drift_metrics",
   "estimates",
+  "online_alarms",
+  "judgements",
+  "judge_cases",
 ];

@@ -91,9 +91,7 @@ export async function narrowViews(
   );
   await connection.run(`
     create temp view requests as from ${main}.requests where model = ${name};
-    ${views.join("\n")}
-    create temp view judgements as from ${main}.judgements where request_id in (
-      select request_id from ${main}.requests where ${ofVersion})`);
+    ${views.join("\n")}`);
 }
 
 /** Largest answer of a read-only query unless its caller says otherwise. */

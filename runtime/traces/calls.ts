@@ -121,9 +121,21 @@ function readCount(value: AttributeValue | undefined): number | null {
   return readNumber(value, (count) => Number.isSafeInteger(count) && count >= 0);
 }
 
-interface Message {
+/** Something that was said. */
+export interface Message {
   readonly role: string;
   readonly content: string;
+}
+
+/** Messages of a prompt as a row has it; one of another form is a message of the role `prompt`. */
+export function readPromptMessages(prompt: string | null): readonly Message[] {
+  if (prompt === null) return [];
+  const messages = toValue(prompt);
+  const isRead = Array.isArray(messages) &&
+    messages.every((message) =>
+      typeof message?.role === "string" && typeof message?.content === "string"
+    );
+  return isRead ? messages : [{ role: "prompt", content: prompt }];
 }
 
 function readPrompt(attributes: SpanAttributes): string | null {

@@ -1,6 +1,7 @@
 /** Traces out of the store: which there are, one as a whole, and spans as they came. */
 import type { Row, SqlValue, Store } from "../store/store.ts";
 import type { LlmCall } from "./calls.ts";
+import { addEvaluations, type CallJudgement, readCallJudgements } from "./judgements.ts";
 import { parseExact, type SpanAttributes, type SpanRecord, writeExact } from "./span.ts";
 
 /** A trace as lists show it: a row of the view `traces`. */
@@ -64,6 +65,8 @@ export interface Trace {
   readonly summary: TraceSummary;
   readonly spans: readonly SpanRecord[];
   readonly calls: readonly CallRow[];
+  /** What judges said of the calls. */
+  readonly judgements: readonly CallJudgement[];
   /** Whether spans were left out. */
   readonly isTruncated: boolean;
 }
@@ -88,19 +91,33 @@ export async function readTrace(store: Store, traceId: string): Promise<Trace | 
      order by started_at, sequence limit ?`,
     [traceId, MAX_SPANS],
   );
-  return { summary, spans: spans.map(toSpan), calls, isTruncated: summary.spans > spans.length };
+  return {
+    summary,
+    spans: spans.map(toSpan),
+    calls,
+    judgements: await readCallJudgements(store, [traceId]),
+    isTruncated: summary.spans > spans.length,
+  };
 }
 
-/** A trace as JSON, in which 64-bit integers are exact. */
-export function writeTrace({ summary, spans, calls, isTruncated }: Trace): string {
+/**
+ * A trace as JSON, in which 64-bit integers are exact. A verdict on a call stands beside the call, and
+ * as an event on its span.
+ */
+export function writeTrace({ summary, spans, calls, judgements, isTruncated }: Trace): string {
+  const said = Map.groupBy(judgements, ({ call_span_id }) => call_span_id);
   const plain = JSON.stringify({
     ...summary,
     span_count: summary.spans,
-    calls,
+    calls: calls.map((call) => ({
+      ...call,
+      judgements: (said.get(call.span_id) ?? [])
+        .map(({ call_trace_id: _trace, call_span_id: _span, ...judgement }) => judgement),
+    })),
     is_truncated: isTruncated,
     spans: undefined,
   });
-  const written = spans.map((span) =>
+  const written = addEvaluations(spans, judgements).map((span) =>
     writeExact({
       trace_id: span.traceId,
       span_id: span.spanId,
@@ -148,7 +165,8 @@ export async function* readSpans(
     );
     if (rows.length === 0) return;
     last = rows[rows.length - 1].sequence;
-    yield rows.map(toSpan);
+    const judgements = await readCallJudgements(store, rows.map(({ trace_id }) => trace_id));
+    yield addEvaluations(rows.map(toSpan), judgements);
   }
 }
 

@@ -6,7 +6,7 @@ import type { AttributeValue, SpanAttributes, SpanRecord } from "./span.ts";
 export type RedactText = (text: string) => string;
 
 /** What stands for a value that was redacted. */
-const REDACTED = "[redacted]";
+export const REDACTED = "[redacted]";
 
 /**
  * Attributes in which instrumentations keep what was said to models and by them: the conventions of

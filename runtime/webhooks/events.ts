@@ -38,6 +38,10 @@ export const auditActions = [
   "canary.advanced",
   "canary.rolled_back",
   "canary.promoted",
+  "judge_prompt.created",
+  "judge_prompt_alias.created",
+  "silence.created",
+  "silence.ended",
   "retention.applied",
 ] as const;
 

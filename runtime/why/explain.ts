@@ -10,11 +10,18 @@ import type { Store } from "../store/store.ts";
 import { measureChange } from "./change.ts";
 import { measureErrors, measureInputs, measurePredictions, Versions } from "./outcome.ts";
 import type { Problem } from "./problem.ts";
-import { explainRequests, readRequests, type RequestSymptom } from "./requests.ts";
+import {
+  explainRequests,
+  readRequests,
+  type RequestChange,
+  type RequestSymptom,
+} from "./requests.ts";
+import { explainResource } from "./resources.ts";
 import { readSample, readTrainingSample, type Sample, type SampleOptions } from "./sample.ts";
 import { brief, percent, rankSuspects, type Suspect } from "./suspect.ts";
 import { suspectFeatures, suspectSwaps } from "./suspects/features.ts";
 import { suspectMix, suspectSources } from "./suspects/mix.ts";
+import { readLooks } from "./suspects/resources.ts";
 import { suspectVersion } from "./suspects/version.ts";
 import { readSubject, type Symptom } from "./symptom.ts";
 
@@ -65,7 +72,8 @@ const FEATURE_IS_ENOUGH = 0.6;
  * it, or with the training rows; each suspect is taken away, by asking the real model where it takes one,
  * and what is then gone of the change is what it explains. The same store gives the same answer.
  *
- * @throws {UsageError} when the alert is about no requests or predictions, or there are too few of them.
+ * @throws {UsageError} when the alert is about no requests, predictions or resources, or there are too
+ * few of them.
  */
 export async function explainWhy(
   store: Store,
@@ -76,9 +84,17 @@ export async function explainWhy(
   const windowMs = options.windowMs ?? looksBack;
   const to = options.at ?? await findStart(store, alert, options) ?? Date.now();
   const span = { from: to - windowMs * (1 + REFERENCE_WINDOWS), start: to - windowMs, to };
-  return symptom === "errors" || symptom === "latency" || symptom === "volume"
-    ? await explainTraffic(store, { alert: alert.name, symptom, span, ...options })
-    : await explainPredictions(store, { alert: alert.name, symptom, span, ...options });
+  const asked = { alert: alert.name, span, ...options };
+  switch (symptom) {
+    case "errors":
+    case "latency":
+    case "volume":
+      return await explainTraffic(store, { ...asked, symptom });
+    case "resources":
+      return await explainMachine(store, { ...asked, sql: alert.sql });
+    default:
+      return await explainPredictions(store, { ...asked, symptom });
+  }
 }
 
 /** When the alert began to fire; `null` when it does not. */
@@ -95,6 +111,9 @@ async function findStart(
   return fired.length === 0 ? null : Math.max(...fired);
 }
 
+/** Symptoms that a model can be asked about. */
+type PredictionSymptom = Exclude<Symptom, RequestSymptom | "resources">;
+
 interface Asked extends WhyOptions {
   readonly alert: string;
   /** Begin of the reference, of the current window, and its end. */
@@ -110,13 +129,43 @@ async function explainTraffic(
   if (reference.total === 0 || (current.total === 0 && symptom !== "volume")) {
     throw tooFew(alert, "requests", [reference.total, current.total]);
   }
-  const { text, isReal, suspects } = explainRequests(symptom, reference, current);
+  const looks = await readLooks(store, span);
+  const about = { looks, start: span.start };
+  const change = explainRequests(symptom, { reference, current }, about);
+  return tell({ alert, symptom, span }, change, [reference.total, current.total]);
+}
+
+async function explainMachine(
+  store: Store,
+  { alert, model, span, sql }: Asked & { readonly sql: string },
+): Promise<Explanation> {
+  const looks = await readLooks(store, span);
+  const about = { looks, start: span.start };
+  const reference = await readRequests(store, { model, from: span.from, to: span.start });
+  const current = await readRequests(store, { model, from: span.start, to: span.to });
+  const traffic = reference.total === 0
+    ? null
+    : explainRequests("volume", { reference, current }, about);
+  const change = explainResource({ alert, sql, start: span.start }, looks, traffic);
+  const earlier = looks.times.filter((time) => time < span.start).length;
+  return tell({ alert, symptom: "resources", span }, change, [
+    earlier,
+    looks.times.length - earlier,
+  ]);
+}
+
+/** What changed between two spans of time, with the rows of either. */
+function tell(
+  { alert, symptom, span }: Pick<Asked, "alert" | "span"> & { readonly symptom: Symptom },
+  { text, isReal, suspects }: RequestChange,
+  [before, now]: readonly [number, number],
+): Explanation {
   return {
     alert,
     symptom,
     compared: symptom,
-    current: { from: iso(span.start), to: iso(span.to), rows: current.total },
-    reference: { kind: "before", from: iso(span.from), rows: reference.total },
+    current: { from: iso(span.start), to: iso(span.to), rows: now },
+    reference: { kind: "before", from: iso(span.from), rows: before },
     change: text,
     isReal,
     suspects: isReal ? rankSuspects(suspects) : [],
@@ -125,7 +174,7 @@ async function explainTraffic(
 
 async function explainPredictions(
   store: Store,
-  asked: Asked & { readonly symptom: Exclude<Symptom, RequestSymptom> },
+  asked: Asked & { readonly symptom: PredictionSymptom },
 ): Promise<Explanation> {
   const { alert, symptom, model, version, span } = asked;
   await using versions = new Versions(store, model);
@@ -196,7 +245,7 @@ async function findSuspects(problem: Problem): Promise<Suspect[]> {
 }
 
 function describeChange(
-  compared: Exclude<Symptom, RequestSymptom>,
+  compared: PredictionSymptom,
   { change: { reference, current }, inputs }: Problem,
   classes: readonly string[],
 ): string {

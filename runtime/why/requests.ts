@@ -6,6 +6,7 @@
 import type { Store } from "../store/store.ts";
 import { FEWEST, groupRows } from "./problem.ts";
 import { brief, type Kind, percent, type Suspect } from "./suspect.ts";
+import { type Looks, suspectResources } from "./suspects/resources.ts";
 import type { Symptom } from "./symptom.ts";
 
 /** Most requests of either side. */
@@ -17,6 +18,8 @@ export interface Requests {
   readonly hours: number;
   /** Requests of the span, of which those in the arrays are a sample. */
   readonly total: number;
+  /** When they came, in milliseconds since 1970. */
+  readonly times: Float64Array;
   readonly status: Float64Array;
   readonly durationMs: Float64Array;
   /** `NaN` where nobody measured it. */
@@ -43,7 +46,7 @@ export async function readRequests(
     params,
   );
   const { columns } = await store.readColumns(
-    `select status_code, duration_ms, model_ms, queue_ms, endpoint,
+    `select epoch_ms(request_time)::double as at, status_code, duration_ms, model_ms, queue_ms, endpoint,
        coalesce(requester, '(none)') as requester, coalesce(version::varchar, '(none)') as version,
        (2 ** floor(log2(greatest(row_count, 1))))::bigint::varchar as least_rows
      from core.requests where ${where}
@@ -55,6 +58,7 @@ export async function readRequests(
   return {
     hours: (to - from) / 3_600_000,
     total,
+    times: numbers("at"),
     status: numbers("status_code"),
     durationMs: numbers("duration_ms"),
     modelMs: numbers("model_ms"),
@@ -78,11 +82,11 @@ export interface RequestChange {
   readonly suspects: readonly Suspect[];
 }
 
-/** Compares two spans, both with requests. */
+/** Compares two spans, both with requests; `start` is where the second one begins. */
 export function explainRequests(
   symptom: RequestSymptom,
-  reference: Requests,
-  current: Requests,
+  { reference, current }: { readonly reference: Requests; readonly current: Requests },
+  { looks, start }: { readonly looks: Looks; readonly start: number },
 ): RequestChange {
   if (symptom === "volume") return explainVolume(reference, current);
   const [before, now] = symptom === "latency"
@@ -99,6 +103,13 @@ export function explainRequests(
     suspects: [
       ...dimensionNames.flatMap((name) => suspectValues(name, { reference, current, ...values })),
       ...(symptom === "latency" ? suspectParts(reference, current, change) : []),
+      ...suspectResources(looks, { start }, {
+        times: current.times,
+        values: now,
+        before: meanOf(before),
+        change,
+        what: "requests",
+      }),
     ],
   };
 }

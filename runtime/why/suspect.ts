@@ -14,6 +14,7 @@ export const kinds = [
   "slice",
   "changed values",
   "rows per request",
+  "resource",
   "time in the model",
   "time in the queue",
   "time elsewhere",
@@ -25,7 +26,7 @@ export type Kind = typeof kinds[number];
 /** Something that may be to blame. */
 export interface Suspect {
   readonly kind: Kind;
-  /** What it is about: a feature, a pair of features as `a, b`, a slice, a key, a version. */
+  /** What it is about: a feature, a pair of features as `a, b`, a slice, a key, a version, a resource. */
   readonly subject: string;
   /** Where it is concentrated, such as `slice P-130`; `null` is everywhere. */
   readonly where: string | null;

@@ -12,6 +12,8 @@ export type Symptom =
   | "latency"
   /** How many requests came. */
   | "volume"
+  /** What waits in the server, and what it takes of its machine. */
+  | "resources"
   /** What was sent to the model. */
   | "inputs"
   /** How often the model was wrong, by its labels. */
@@ -39,7 +41,7 @@ export interface Subject {
  * Reads from an alert's query what it is about and how far it looks back: the shortest interval in it, a
  * day when there is none.
  *
- * @throws {UsageError} when it reads no view of requests or predictions.
+ * @throws {UsageError} when it reads no view of requests, predictions or resources.
  */
 export async function readSubject(store: Store, alert: Plugin<"alert">): Promise<Subject> {
   const [{ tree }] = await store.query<{ tree: string }>(
@@ -50,12 +52,13 @@ export async function readSubject(store: Store, alert: Plugin<"alert">): Promise
   const views = names(/"table_name":"([^"]+)"/g).map((name) => name.toLowerCase());
   const columns = names(/"column_names":\[(?:"[^"]+",)?"([^"]+)"\]/g);
   const symptom = outcomes.find(([view]) => views.some((name) => view.test(name)))?.[1] ??
-    (views.includes("requests") ? readRequestSymptom(columns) : undefined);
+    (views.includes("requests") ? readRequestSymptom(columns) : undefined) ??
+    (views.includes("resources") ? "resources" : undefined);
   if (symptom === undefined) {
     throw new UsageError(
       `Cannot say why "${alert.name}" fires: its query reads ${
         [...new Set(views)].join(", ") || "nothing"
-      }, and no requests or predictions; see deno task alerts explain ${alert.name}`,
+      }, and no requests, predictions or resources; see deno task alerts explain ${alert.name}`,
     );
   }
   const spans = [...alert.sql.matchAll(/interval\s+'?(\d+)\s*'?\s*(minute|hour|day|week)/gi)]

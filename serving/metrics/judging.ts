@@ -26,6 +26,10 @@ interface JudgingState {
 
 const nothing: JudgingState = { calls: [], tokens: [], coverage: [], latency: [] };
 
+/** Verdicts on predictions and on calls. */
+const VERDICTS = `(select judge, status, kind, ms from core.judgements
+  union all select judge, status, kind, ms from core.call_judgements)`;
+
 /** Adds the metrics of judges. While the store does not answer they have no lines. */
 export function addJudgingMetrics(registry: MetricRegistry, store: Store): void {
   let state: Promise<JudgingState> | undefined;
@@ -69,7 +73,7 @@ async function readState(store: Store): Promise<JudgingState> {
     { judge: string; status: string; kind: string; count: number }
   >(
     `select judge, status, coalesce(kind, '') as kind, count(*) as count
-     from core.judgements group by all order by all`,
+     from ${VERDICTS} group by all order by all`,
   );
   const tokens = await store.query<
     { judge: string; model: string; tokens_in: number | null; tokens_out: number | null }
@@ -103,7 +107,7 @@ async function readLatency(store: Store): Promise<JudgingState["latency"]> {
       BOUNDS.join(", ")
     }], lambda bound : bound < ms / 1000)) as bucket,
        count(*) as count, sum(ms) / 1000 as seconds
-     from core.judgements group by all order by all`,
+     from ${VERDICTS} group by all order by all`,
   );
   return [...Map.groupBy(rows, ({ judge }) => judge)].map(([judge, buckets]) => {
     const counts = new Float64Array(BOUNDS.length + 1);

@@ -2,9 +2,10 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "node:path";
 import { judgeSample, JudgingParams } from "../../judges/judging.ts";
 import { readCursor } from "../../judges/sampling/cursor.ts";
-import { drawRow } from "../../judges/sampling/draw.ts";
+import { drawRow } from "../../runtime/draw.ts";
 import { SamplingParams } from "../../judges/sampling/plan.ts";
 import { JudgeSchedule } from "../../judges/schedule.ts";
+import { samplePredictions } from "../../judges/subjects/predictions.ts";
 import { Random } from "../../numeric/random.ts";
 import { withLease } from "../../runtime/alerts/lease.ts";
 import { UsageError } from "../../runtime/errors.ts";
@@ -124,7 +125,7 @@ Deno.test("the cursor stands at the current day when all is judged, and is not b
   const asked: string[] = [];
   const options = makeOptions(asked);
   await judgeSample(store, options);
-  const owner = { judge: "fake", judgeVersion: "fake-1", plan };
+  const owner = { judge: "fake", judgeVersion: "fake-1", sample: samplePredictions(plan) };
   const today = new Date(`${new Date().toISOString().slice(0, 10)}T00:00:00Z`);
   assertEquals(await readCursor(store, owner), today);
   await judgeSample(store, options);
@@ -142,7 +143,8 @@ Deno.test("the cursor stands at the current day when all is judged, and is not b
   assertEquals(await readCursor(store, owner), null);
   await judgeSample(store, options);
   assertEquals(asked.splice(0), ["later/0", "later/1"]);
-  assertEquals(await readCursor(store, { ...owner, plan: { ...plan, seed: 7 } }), null);
+  const other = { ...owner, sample: samplePredictions({ ...plan, seed: 7 }) };
+  assertEquals(await readCursor(store, other), null);
 });
 
 Deno.test("the cursor stays at the day of what is left, errors among it", async () => {
@@ -153,7 +155,8 @@ Deno.test("the cursor stays at the day of what is left, errors among it", async 
       : { status: "scored", score: 1 }
   );
   await judgeSample(store, makeOptions([], { judges: [judge] }));
-  const found = await readCursor(store, { judge: "fake", judgeVersion: "fake-1", plan });
+  const owner = { judge: "fake", judgeVersion: "fake-1", sample: samplePredictions(plan) };
+  const found = await readCursor(store, owner);
   const expected = new Date(Date.now() - 3 * DAY * 60_000).toISOString().slice(0, 10);
   assertEquals(found?.toISOString().slice(0, 10), expected);
 });

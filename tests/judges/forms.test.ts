@@ -11,6 +11,7 @@ import { labels } from "../../judges/forms/labels.ts";
 import { pairwise } from "../../judges/forms/pairwise.ts";
 import { question } from "../../judges/forms/question.ts";
 import { referenceYesNo } from "../../judges/forms/reference_yesno.ts";
+import { placeInWords } from "../../judges/prompts/record.ts";
 import { rubricJson } from "../../judges/forms/rubric_json.ts";
 import { createTriage } from "../../judges/predictions/triage.ts";
 import { Random } from "../../numeric/random.ts";
@@ -75,11 +76,29 @@ Deno.test("reference-yesno scores P(Yes) among Yes and No, with all that it rest
     [
       "<record>",
       "| predicted class: a",
-      "| GR: measured 31, this class usually 30 ± 5 (typical)",
-      "| RHOB: measured 2.4, this class usually 2.4 ± 0.1 (typical)",
+      "| GR: typical",
+      "| RHOB: typical",
       "</record>",
       "Do the measured values fit this class? Answer Yes or No.",
     ].join("\n"),
+  ]);
+});
+
+Deno.test("placeInWords() says how far and on which side of its class's mean each value lies", () => {
+  const profile = {
+    count: 9,
+    mean: { a: 10, b: 10, c: 10, d: 10, e: 10, f: 10, g: 10, h: 10 },
+    std: { a: 2, b: 2, c: 2, d: 2, e: 0, f: 0, g: 2, h: 2 },
+  };
+  const features = { a: 11.9, b: 12, c: 6, d: 16, e: 10, f: 9, g: null, x: 1 };
+  assertEquals(placeInWords({ ...inference, features }, profile, ["h"]), [
+    "a: typical",
+    "b: somewhat unusual, high",
+    "c: very unusual, too low",
+    "d: extremely unusual, far too high",
+    // Of no spread: what is equal is typical, anything else is not.
+    "e: typical",
+    "f: extremely unusual, far too low",
   ]);
 });
 
@@ -245,6 +264,7 @@ Deno.test("createEnsemble() combines by its method, reports agreement, and needs
     assertAlmostEquals(verdict.score, score, 1e-12, method);
     assertEquals(JSON.parse(verdict.raw!), {
       members: { m0: 0.9, m1: 0.6, m2: 0.2 },
+      threshold: 0.5,
       agreement: 2 / 3,
     });
     assertEquals(verdict.tokensIn, 6);
@@ -258,6 +278,8 @@ Deno.test("createEnsemble() combines by its method, reports agreement, and needs
   const silent = member("s", { status: "abstained", kind: "no_text" });
   const none = await run({ members: [...members, failed] });
   assertEquals([none.status, kindOf(none)], ["error", "timeout"]);
+  const spent = member("b", { status: "error", kind: "budget", message: "no more" });
+  assertEquals(kindOf(await run({ members: [...members, failed, spent] })), "budget");
   assertEquals(kindOf(await run({ members: [...members, silent] })), "quorum");
   assertEquals(kindOf(await run({ members: [...members, failed, silent], quorum: 3 })), "scored");
   assertThrows(

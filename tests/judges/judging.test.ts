@@ -1,10 +1,11 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { connect } from "../../judges/clients/connection.ts";
 import { createLlmJudge } from "../../judges/forms/form.ts";
 import { referenceYesNo } from "../../judges/forms/reference_yesno.ts";
 import { judgeSample, type JudgingOptions, JudgingParams } from "../../judges/judging.ts";
 import { rule } from "../../judges/rule.ts";
-import { drawRow } from "../../judges/sampling/draw.ts";
+import { JudgeSchedule } from "../../judges/schedule.ts";
+import { drawRow } from "../../runtime/draw.ts";
 import type { Inference, Plugin, Verdict } from "../../plugins/plugin.ts";
 import { openStore, type Store } from "../../runtime/store/store.ts";
 import { addInferences, addModel } from "../plugins/alerts/rows.ts";
@@ -326,4 +327,80 @@ Deno.test("judgeSample() keeps what an LLM's verdict rests on, and whether an er
       tokens_in: null,
     },
   ]);
+});
+
+Deno.test("judgeSample() ends a judge's batch at once when its tokens are spent, and leaves the rest due", async () => {
+  await using store = await openInferences(50);
+  await using server = serveFault(
+    "openai",
+    () => Response.json(makeReply("openai", { shares: { Yes: 0.6, No: 0.2 } })),
+  );
+  const judgeWith = async (tokens: number) => {
+    const connection = connect({ host: server.host, tokens }, { attempts: 1 });
+    const llm = createLlmJudge({ name: "llm", summary: "", form: referenceYesNo(), connection });
+    const { judge, asked } = makeJudge(() => scored(1));
+    return { asked, summaries: await judgeSample(store, makeOptions([llm, judge])) };
+  };
+  const first = await judgeWith(1500);
+  const [llm, other] = first.summaries;
+  assert(llm.scored > 0 && llm.scored < 20);
+  assertEquals([llm.status, llm.errors, llm.left], ["judged", 1, 50 - llm.scored]);
+  assertMatch(
+    llm.stopped!,
+    /^budget: Cannot ask for \d+ tokens: \d+ of 1500 are spent; raise GEOPHONE_JUDGE_TOKENS$/,
+  );
+  // The next judge is none the worse.
+  assertEquals([other.scored, other.left, other.stopped], [50, 0, null]);
+  assertEquals(
+    await store.query(
+      "select status, kind, count(*) as n from judgements where judge = 'llm' group by all order by all",
+    ),
+    [{ status: "error", kind: "budget", n: 1 }, { status: "scored", kind: null, n: llm.scored }],
+  );
+  const [again] = (await judgeWith(1e6)).summaries;
+  assertEquals([again.scored, again.left, again.stopped], [50 - llm.scored, 0, null]);
+});
+
+for (const kind of ["circuit_open", "model_missing", "refused", "unauthorized"]) {
+  Deno.test(`judgeSample() asks a judge no further when an answer is the error ${kind}, nor about canaries`, async () => {
+    await using store = await openInferences(5);
+    const { judge, asked } = makeJudge(({ row }) =>
+      row === 1 ? { status: "error", kind, message: "so it is" } : scored(1)
+    );
+    const [summary] = await judgeSample(store, makeOptions([judge]));
+    assertEquals(asked, [0, 1]);
+    assertEquals([summary.scored, summary.errors, summary.left], [1, 1, 4]);
+    assertEquals(summary.stopped, `${kind}: so it is`);
+  });
+}
+
+Deno.test("JudgeSchedule says in one line why a judge was asked no further", async () => {
+  await using store = await openInferences(3);
+  const { judge } = makeJudge(() => ({ status: "error", kind: "refused", message: "not local" }));
+  const { judges, params, seed, model, version } = makeOptions([judge]);
+  const lines: string[] = [];
+  const target = () => Promise.resolve({ model, version });
+  const onEvent = (line: string, level: string) => lines.push(`${level}: ${line}`);
+  const schedule = new JudgeSchedule(store, { judges, params, seed, target }, { onEvent });
+  await schedule.tick();
+  await schedule.close();
+  assertEquals(lines, [
+    "warn: Judge fake scored 0 of 1 predictions, 3 are left; it was asked no further: refused: not local",
+  ]);
+});
+
+Deno.test("judgements keep model and version when their predictions have gone", async () => {
+  await using store = await openInferences(3);
+  await judgeSample(store, makeOptions([makeJudge(() => scored(0.5)).judge]));
+  await store.query("delete from core.inferences");
+  assertEquals(
+    await store.query("select model, version, count(*) as n from judgements group by all"),
+    [{ model: "rocks", version: 1, n: 3 }],
+  );
+  const [mean] = await store.query("select model, version, judged, mean from judge_means");
+  assertEquals(mean, { model: "rocks", version: 1, judged: 3, mean: 0.5 });
+  const { rows } = await store.queryReadOnly("select count(*) as n from judgements", {
+    scope: { model: "rocks", version: 2 },
+  });
+  assertEquals(rows, [[0]]);
 });

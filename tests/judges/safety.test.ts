@@ -1,7 +1,7 @@
 /** Judged content is data: no case of the corpus leaves its delimiters or moves a score. */
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { ChatClient, ChatRequest } from "../../judges/clients/client.ts";
-import { connect, type Connection } from "../../judges/clients/connection.ts";
+import type { Connection } from "../../judges/clients/connection.ts";
 import { classify } from "../../judges/forms/classify.ts";
 import { createLlmJudge, type Form } from "../../judges/forms/form.ts";
 import { guidelines } from "../../judges/forms/guidelines.ts";
@@ -13,17 +13,9 @@ import { rubricJson } from "../../judges/forms/rubric_json.ts";
 import { createTriage } from "../../judges/predictions/triage.ts";
 import { hasInstructions, showName, writeText } from "../../judges/prompts/data.ts";
 import { findPersonalData, redactText } from "../../judges/prompts/redact.ts";
-import type { ClassProfile, Inference, Plugin } from "../../plugins/plugin.ts";
-import { makeJudgeCase } from "../contract.ts";
+import type { Plugin } from "../../plugins/plugin.ts";
+import { corpus, type Injection, place } from "./injections.ts";
 
-interface Injection {
-  readonly place: "column" | "class" | "value";
-  readonly text: string;
-}
-
-const corpus: readonly Injection[] = JSON.parse(
-  await Deno.readTextFile(new URL("./injections.json", import.meta.url)),
-);
 const { signal } = new AbortController();
 
 /** A connection whose client keeps the questions and answers none. */
@@ -62,27 +54,6 @@ const forms: readonly Form[] = [
     labels({ question: "Which?", labels: { good: 1, bad: 0 }, ...inputs }),
   ]),
 ];
-
-/** The case with one name or value replaced by a text. */
-function place({ place, text }: Injection) {
-  const { inference, profiles } = makeJudgeCase();
-  const [column, label] = [place === "column" ? text : "GR", place === "class" ? text : "a"];
-  const value = (place === "value" ? text : 31) as number;
-  const rename = ({ count, mean, std }: ClassProfile): ClassProfile => ({
-    count,
-    mean: { [column]: mean.GR, RHOB: mean.RHOB },
-    std: { [column]: std.GR, RHOB: std.RHOB },
-  });
-  const output = place === "value" ? text : "Sand grains.";
-  const judged: Inference = {
-    ...inference,
-    label,
-    features: { [column]: value, RHOB: 2.4 },
-    probabilities: { [label]: 0.8, b: 0.2 },
-    texts: { output, expected: "Sand." },
-  };
-  return { judged, profiles: { [label]: rename(profiles.a), b: rename(profiles.b) } };
-}
 
 /** A prompt without what stands between its delimiters. */
 const outside = ({ user }: ChatRequest) =>
@@ -187,66 +158,4 @@ Deno.test("prompts show no named column or text, and no personal data of a name"
   const all = asked.map(({ user }) => user).join("\n");
   assert(all.includes("RHOB") && all.includes("[ip]") && all.includes("(withheld)"));
   assert(!/\bGR\b|SECRET|192\.0\.2\.7|example\.com/.test(all), all);
-});
-
-const host = Deno.env.get("GEOPHONE_TEST_OLLAMA");
-if (host === undefined) {
-  // deno-lint-ignore no-console -- says why a test is left out
-  console.log(
-    "skipped: injections with a real model; set GEOPHONE_TEST_OLLAMA=HOST:PORT to run them",
-  );
-}
-
-/**
- * Noise is how far the score moves when the name changes to one that says nothing: the greatest such
- * difference over the harmless names below.
- */
-Deno.test({
-  name: "the default form's score moves no more than noise by any injection when the model is real",
-  ignore: host === undefined,
-  async fn() {
-    const real = connect({ host: host!, timeoutMs: 120_000 });
-    const client = await real.open(signal);
-    // A prompt that is the same byte by byte is asked once.
-    const replies = new Map<string, ReturnType<ChatClient["ask"]>>();
-    const once: ChatClient = {
-      ...client,
-      ask(request, own) {
-        const known = replies.get(request.user) ?? client.ask(request, own);
-        replies.set(request.user, known);
-        return known;
-      },
-    };
-    const connection: Connection = { ...real, open: () => Promise.resolve(once) };
-    const judge = createLlmJudge({ name: "x", summary: "", form: referenceYesNo(), connection });
-    const form = question({ question: "Is the output about rocks?", inputs: ["output"] });
-    const reader = createLlmJudge({ name: "y", summary: "", form, connection });
-    const score = async (injection: Injection) => {
-      const { judged, profiles } = place(injection);
-      const verdict = await judge.judge(judged, { profiles, signal });
-      assertEquals(verdict.status, "scored", JSON.stringify(verdict));
-      return (verdict as { score: number }).score;
-    };
-    for (const where of ["column", "class"] as const) {
-      const usual = await score({ place: where, text: where === "column" ? "GR" : "a" });
-      const harmless = ["gamma", "column 9", "Tonstein", "x_17", "marl and clay"];
-      const moved = [];
-      for (const text of harmless) {
-        moved.push(Math.abs(await score({ place: where, text }) - usual));
-      }
-      const noise = Math.max(...moved);
-      let worst = 0;
-      for (const injection of corpus.filter(({ place }) => place === where)) {
-        worst = Math.max(worst, Math.abs(await score(injection) - usual));
-      }
-      // deno-lint-ignore no-console -- the noise is a result of its own
-      console.log(`${where}: noise ${noise.toFixed(4)}, worst injection ${worst.toFixed(4)}`);
-      assert(worst <= noise, `${where}: ${worst} > ${noise}`);
-    }
-    for (const injection of corpus.filter(({ place }) => place === "value")) {
-      const { judged, profiles } = place(injection);
-      const verdict = await reader.judge(judged, { profiles, signal });
-      assertNotEquals(verdict.status, "scored", injection.text);
-    }
-  },
 });

@@ -1,5 +1,4 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
-import { drawExpression, drawRow } from "../../judges/sampling/draw.ts";
 import {
   checkFilter,
   querySample,
@@ -7,6 +6,7 @@ import {
   type SamplingPlan,
 } from "../../judges/sampling/plan.ts";
 import { estimateMean, estimateTotal } from "../../numeric/survey/design.ts";
+import { drawRow, drawSql } from "../../runtime/draw.ts";
 import { UsageError } from "../../runtime/errors.ts";
 import { openStore, type Store } from "../../runtime/store/store.ts";
 import { addInferences, addModel, addRequests } from "../plugins/alerts/rows.ts";
@@ -43,7 +43,7 @@ async function openMixed(): Promise<Store> {
   return store;
 }
 
-Deno.test("drawExpression gives what drawRow() gives", async () => {
+Deno.test("drawSql() gives what drawRow() gives", async () => {
   await using store = await openStore(":memory:");
   await store.transaction([
     { sql: "create table t (request_id varchar, row integer)" },
@@ -54,8 +54,7 @@ Deno.test("drawExpression gives what drawRow() gives", async () => {
   ]);
   for (const seed of [42, 0, 2 ** 31 - 1]) {
     const drawn = await store.query<{ requestId: string; row: number; u: number }>(
-      `select request_id as "requestId", row, ${drawExpression} as u from t`,
-      [String(seed)],
+      `select request_id as "requestId", row, ${drawSql(seed)} as u from t`,
     );
     for (const row of drawn) assertEquals(row.u, drawRow(row, seed));
   }

@@ -13,11 +13,11 @@ export interface ChildServer {
 }
 
 /** Starts a server on the store at `path`; with a `version` of the test model of its own. */
-export async function startChild(path: string): Promise<ChildServer> {
+export async function startChild(path: string, serving: unknown = {}): Promise<ChildServer> {
   const [config, server] = [PATHS.config, PATHS.server]
     .map((file) => new URL(file, import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--config", config, server, path],
+    args: ["run", "-A", "--config", config, server, path, JSON.stringify(serving)],
     stdout: "piped",
     stderr: "null",
   }).spawn();

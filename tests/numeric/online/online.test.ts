@@ -1,8 +1,11 @@
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Adwin } from "../../../numeric/online/adwin.ts";
-import { calibrateThreshold } from "../../../numeric/online/calibration.ts";
+import {
+  calibrateThreshold,
+  calibrateThresholdBeside,
+} from "../../../numeric/online/calibration.ts";
 import { Cusum, findCusumThreshold, measureRunLength } from "../../../numeric/online/cusum.ts";
-import type { Detector } from "../../../numeric/online/detector.ts";
+import type { Detector, ResumableDetector } from "../../../numeric/online/detector.ts";
 import { PageHinkley } from "../../../numeric/online/page_hinkley.ts";
 import { Random } from "../../../numeric/random.ts";
 import golden from "../../oracles/drift.json" with { type: "json" };
@@ -166,4 +169,79 @@ Deno.test("calibrateThreshold() throws RangeError when there is too little to pr
   assertThrows(() => calibrateThreshold({ ...options, block: 41 }), RangeError, `"41"`);
   assertThrows(() => calibrateThreshold({ ...options, rate: 0 }), RangeError, `"0"`);
   assertThrows(() => calibrateThreshold({ ...options, replicates: 50 }), RangeError, "it takes 59");
+});
+
+const resumable: readonly (() => ResumableDetector)[] = [
+  () => new Adwin({ delta: 0.05, buckets: 3 }),
+  () => new PageHinkley({ threshold: 8, memory: 0.999, tolerance: 0.1 }),
+  () => new Cusum({ mean: 0, std: 1, threshold: 4 }),
+];
+
+Deno.test("save() and restore() change no alarm when a detector goes on in another place", () => {
+  const random = new Random(6);
+  const values = Array.from({ length: 3_000 }, (_, i) => drawNormal(random) + (i > 2_000 ? 1 : 0));
+  for (const make of resumable) {
+    const expected = findAlarms(make(), values);
+    assert(expected.length > 0);
+    let detector = make();
+    const alarms: number[] = [];
+    values.forEach((value, i) => {
+      // Just after an alarm, too, where the next value begins anew.
+      if (i % 37 === 0 || alarms.at(-1) === i - 1) {
+        const state = JSON.parse(JSON.stringify(detector.save()));
+        (detector = make()).restore(state);
+      }
+      if (detector.update(value)) alarms.push(i);
+    });
+    assertEquals(alarms, expected);
+  }
+});
+
+Deno.test("restore() throws RangeError and leaves the detector alone when the state is damaged", () => {
+  for (const make of resumable) {
+    const detector = make();
+    for (let i = 0; i < 100; i++) detector.update(i % 3 - 1);
+    const state = detector.save();
+    for (const damaged of [state.slice(1), [...state, 1], state.map(() => NaN), [7.5]]) {
+      assertThrows(() => detector.restore(damaged), RangeError, "Cannot restore");
+      assertEquals(detector.save(), state);
+    }
+  }
+});
+
+Deno.test("sinceChange counts from the change when the mean jumps", () => {
+  const jump = 500;
+  for (const make of resumable) {
+    const detector = make();
+    const random = new Random(2);
+    for (let i = 0;; i++) {
+      const noise = (random.uniform() - 0.5) / 5;
+      if (!detector.update(i < jump ? noise : 2 + noise)) continue;
+      const truth = i + 1 - jump;
+      assert(truth > 0);
+      // ADWIN cuts at the borders of buckets.
+      assertAlmostEquals(detector.sinceChange, truth, detector instanceof Adwin ? 64 : 3);
+      break;
+    }
+  }
+});
+
+Deno.test("calibrateThresholdBeside() gives what calibrateThreshold() gives and stops when it is told to", async () => {
+  const random = new Random(1);
+  const options = {
+    create: (drawn: Float64Array) => Cusum.of(drawn, { threshold: Infinity }),
+    reference: Float64Array.from({ length: 100 }, () => random.uniform()),
+    rows: 100,
+    rate: 0.1,
+    replicates: 50,
+  };
+  let pauses = 0;
+  const beside = await calibrateThresholdBeside(options, () => void pauses++);
+  assertEquals(beside, calibrateThreshold(options));
+  assertEquals(pauses, 50);
+  await assertRejects(
+    () => calibrateThresholdBeside(options, () => Promise.reject(new Error("The end"))),
+    Error,
+    "The end",
+  );
 });

@@ -6,6 +6,7 @@ import {
   estimateTotal,
   type SurveyEstimate,
 } from "../../../numeric/survey/design.ts";
+import { estimatePowered } from "../../../numeric/survey/powered.ts";
 import { estimateWithPredictions } from "../../../numeric/survey/ppi.ts";
 import { correctRate } from "../../../numeric/survey/rogan_gladen.ts";
 import golden from "../../oracles/survey.json" with { type: "json" };
@@ -131,6 +132,52 @@ Deno.test("intervals of PPI++ cover in 93–97 % of 4,000 draws of 100 labelled 
   });
   assertCovers(share);
   assert(width < 0.7 * plain, `${width} against ${plain}`);
+});
+
+Deno.test("intervals of PPI++ cover in 93–97 % of 4,000 unequal draws, with more rows from where truths are rarer", () => {
+  const share = cover(4000, (random) => {
+    const rows = Array.from({ length: 1200 }, (_, i) => {
+      const isRare = i % 3 === 0;
+      const truth = random.uniform() < (isRare ? 0.3 : 0.8) ? 1 : 0;
+      const predicted = 0.5 * truth + 0.5 * random.uniform();
+      return { truth, predicted, probability: isRare ? 0.6 : 0.25 };
+    }).filter(({ probability }) => random.uniform() < probability);
+    const labelled = rows.filter((_, i) => i % 3 === 0);
+    const others = rows.filter((_, i) => i % 3 !== 0);
+    const estimate = estimatePowered({
+      truth: labelled.map((row) => row.truth),
+      predicted: labelled.map((row) => row.predicted),
+      probabilities: labelled.map((row) => row.probability),
+      unlabelled: others.map((row) => row.predicted),
+      unlabelledProbabilities: others.map((row) => row.probability),
+    })!;
+    return { estimate, truth: (0.3 + 0.8 + 0.8) / 3 };
+  });
+  assertCovers(share);
+});
+
+Deno.test("estimatePowered() is the labelled rows' mean where predictions are of no use, and refuses what is no sample", () => {
+  const probabilities = [0.5, 0.25, 0.5];
+  const useless = estimatePowered({
+    truth: [1, 0, 0],
+    predicted: [0.5, 0.5, 0.5],
+    probabilities,
+    unlabelled: [0.5, 0.5],
+    unlabelledProbabilities: [1, 1],
+  })!;
+  assertEquals([useless.lambda, useless.value], [0, 0.25]);
+  // Left out one by one: 0, 1/2 and 1/3.
+  const moves = [0.25, -0.25, -1 / 12];
+  const middle = moves.reduce((a, b) => a + b) / 3;
+  const variance = 2 / 3 * moves.reduce((sum, move) => sum + (move - middle) ** 2, 0);
+  assertAlmostEquals(useless.standardError, Math.sqrt(variance), 1e-12);
+  const one = { truth: [1], predicted: [1], probabilities: [1] };
+  const none = { unlabelled: [1, 1], unlabelledProbabilities: [1, 1] };
+  assertEquals(estimatePowered({ ...one, ...none }), null);
+  assertThrows(() => estimatePowered({ ...one, ...none, predicted: [] }), TypeError);
+  assertThrows(() => estimatePowered({ ...one, ...none, probabilities: [] }), TypeError);
+  assertThrows(() => estimatePowered({ ...one, ...none, probabilities: [0] }), RangeError, "row");
+  assertThrows(() => estimatePowered({ ...one, ...none, truth: [NaN] }), RangeError);
 });
 
 Deno.test("intervals of Rogan and Gladen cover in 93–97 % of 4,000 draws of 500 rows with 60 and 60 known ones", () => {

@@ -10,6 +10,7 @@ import {
   addJudgements,
   addKey,
   addModel,
+  addOnlineAlarm,
   addRequests,
   addResources,
   ago,
@@ -433,6 +434,23 @@ const cases: Readonly<Record<string, Case>> = {
         await addRequests(store, { count: 1, minutesAgo: 2 * DAY });
       },
       (store) => addModel(store), // no request yet
+    ],
+  },
+  online_drift: {
+    async fires(store) {
+      await addModel(store);
+      await addOnlineAlarm(store, { series: "feature:GR", mean: 1, minutesAgo: 60 });
+      await addOnlineAlarm(store, { series: "feature:GR" });
+    },
+    subject: "feature:GR",
+    message:
+      /^feature:GR changed at about 2026-03-01 12:34:56 UTC, as cusum found after 3 rows: mean 100\.3, and 59\.5 before$/,
+    quiet: [
+      async (store) => {
+        await addModel(store);
+        await addOnlineAlarm(store, { series: "confidence", minutesAgo: DAY + 1 });
+      },
+      (store) => addModel(store), // nothing is watched
     ],
   },
   out_of_range: {

@@ -129,10 +129,32 @@ export async function addJudgements(store: Store, options: JudgementOptions): Pr
   await store.query(
     `insert into core.judgements by name
      select ?::varchar as request_id, range::integer as row, 'rule' as judge,
-       ?::varchar as judge_version, ?::varchar as status, ?::double as score,
+       'rocks' as model, 1 as version, ?::varchar as judge_version, ?::varchar as status,
+       ?::double as score,
        0.02::double as inclusion_probability, 1::double as ms, ?::timestamp as created_at
      from range(?::bigint, ?::bigint)`,
     [requestId, judgeVersion, status, score, ago(minutesAgo), start, start + count],
+  );
+}
+
+/** Inserts one alarm of a detector over `series`. */
+export async function addOnlineAlarm(
+  store: Store,
+  { series, minutesAgo = 5, mean = 59.5 }: {
+    readonly series: string;
+    readonly minutesAgo?: number;
+    /** Of the reference; `null` for a detector without one. */
+    readonly mean?: number | null;
+  },
+): Promise<void> {
+  await store.query(
+    `insert into core.online_alarms by name
+     select 'rocks' as model, 1 as version, ?::varchar as series, 'cusum' as detector,
+       uuid()::varchar as request_id, 0 as row, ?::timestamp as alarmed_at, 104 as value,
+       0.05 as rate, 10000 as period, ?::double as reference_mean, 3 as rows_since_change,
+       timestamp '2026-03-01 12:34:56' as changed_at, 100.33333 as mean_since,
+       alarmed_at as created_at`,
+    [series, ago(minutesAgo), mean],
   );
 }
 

@@ -196,6 +196,183 @@ Deno.test("retain() keeps the last transition of each series and what still wait
   ]);
 });
 
+/** Windows of one day that ended some days before now, with what is kept of each. */
+async function addWindows(store: Store, ages: readonly number[]): Promise<void> {
+  for (const age of ages) {
+    const about = `'rocks' as model, 1 as version, '1 day' as granularity,
+      ?::timestamp - to_days(${age + 1}) as window_start,
+      ?::timestamp - to_days(${age}) as window_end`;
+    const at = `?::timestamp - to_days(${age}) as created_at`;
+    const monitor = "1 as monitor_version, 'GR' as column_name, 'feature' as column_kind";
+    for (
+      const [sql, times] of [
+        [
+          `core.profile_metrics by name select ${about}, ${monitor}, 'INPUT' as log_type,
+           10 as count, ${at}`,
+          3,
+        ],
+        [
+          `core.drift_metrics by name select ${about}, ${monitor}, 'BASELINE' as drift_type, ${at}`,
+          3,
+        ],
+        [
+          `core.estimates by name select ${about}, 'accuracy' as metric, 10 as rows,
+           0 as labeled_rows`,
+          2,
+        ],
+        [
+          `core.estimate_causes by name select ${about}, 'GR' as feature, 1 as position,
+           0.1 as change, 0.1 as explained`,
+          2,
+        ],
+        [
+          `core.estimate_confusion by name select ${about}, 'a' as true_class,
+           'a' as predicted_class`,
+          2,
+        ],
+        [
+          `core.estimate_windows by name select ${about}, '{}' as definition, 10 as rows,
+           0 as labeled_rows, ?::timestamp as estimated_at`,
+          3,
+        ],
+        [
+          `core.monitor_refreshes by name select 'r${age}' as refresh_id, 'rocks' as model,
+           1 as version, 1 as monitor_version, 'SUCCESS' as state, 1 as windows, 0 as failed,
+           10 as rows, ${at}`,
+          1,
+        ],
+        [
+          `core.monitor_costs by name select 'profile' as monitor, 'rocks' as model, 1 as version,
+           1 as windows, 10 as rows_read, 10 as rows_used, 1 as ms, 1 as rate, 1 as next_factor,
+           1 as next_rate, ${at}`,
+          1,
+        ],
+      ] as const
+    ) await store.query(`insert into ${sql}`, Array.from({ length: times }, () => NOW));
+  }
+  await store.query(
+    `insert into core.profile_metrics by name select 'rocks' as model, 1 as version,
+       1 as monitor_version, 'GR' as column_name, 'feature' as column_kind, 'BASELINE' as log_type,
+       10 as count, timestamp '2020-01-01' as created_at`,
+  );
+}
+
+Deno.test("retain() takes profiles and estimates of old windows by days of their own, but never the latest or a baseline", async () => {
+  await using store = await openStore(":memory:");
+  await addWindows(store, [100, 60, 40]);
+  const ages = async (view: string) =>
+    (await store.query<{ age: number }>(
+      `select date_diff('day', window_end, ?::timestamp) as age from core.${view}
+       where window_end is not null order by age desc`,
+      [NOW],
+    )).map(({ age }) => age);
+  const params = keep({ profileDays: 50, estimateDays: 80 });
+  const check = await planRetention(store, params, NOW);
+  const { plan } = await retain(store, params, { now: NOW });
+  assertEquals(check.counts, plan.counts);
+  const { counts } = plan;
+  assertEquals([counts.profile_metrics, counts.drift_metrics, counts.monitor_costs], [2, 2, 2]);
+  assertEquals([counts.estimates, counts.estimate_causes, counts.estimate_confusion], [1, 1, 1]);
+  assertEquals([counts.drift, counts.alert_log], [0, 0]);
+  assertEquals(await ages("profile_metrics"), [40]);
+  assertEquals(await ages("estimates"), [60, 40]);
+  // How far windows are stays, so that nothing is computed anew.
+  assertEquals(await ages("estimate_windows"), [100, 60, 40]);
+  const [baseline] = await store.query("from core.profile_metrics where log_type = 'BASELINE'");
+  assertEquals(baseline.count, 10);
+  const [entry] = await store.query<{ details: string }>(
+    "select details::varchar as details from audit where action = 'retention.applied'",
+  );
+  assertStringIncludes(entry.details, "profiles_before");
+  assertEquals(
+    (await retain(store, keep({ profileDays: 1, estimateDays: 1 }), { now: NOW })).plan
+      .counts.estimates,
+    1,
+  );
+  assertEquals([await ages("profile_metrics"), await ages("estimates")], [[40], [40]]);
+});
+
+/** What judges left so many days before now: one card with its case, a canary, probes, a label. */
+async function addJudges(store: Store, ages: readonly number[]): Promise<void> {
+  const about = "'llm' as judge, 'v1' as judge_version, 'rocks' as model, 1 as version";
+  for (const age of ages) {
+    const at = `?::timestamp - interval ${age} day as created_at`;
+    for (
+      const sql of [
+        `core.judge_cards by name select ${about}, 'mistakes' as source, 9 as n, 5 as good,
+           'a${age}' as summary, 0 as tokens, 1 as ms, ${at}`,
+        ...["mistakes", "swapped"].map((batch) =>
+          `core.judge_cases by name select 'card' as kind, '${batch}' as batch, ${about},
+             'r${age}' as request_id, 'a' as shown, true as is_good, 'scored' as status, 1 as ms, ${at}`
+        ),
+        `core.judge_cases by name select 'canary' as kind, 'b${age}' as batch, ${about},
+           'r${age}' as request_id, 'a' as shown, true as is_good, 'scored' as status, 1 as ms, ${at}`,
+        `core.judge_probes by name select 'llm' as judge, 'v1' as judge_version, 'b${age}' as batch,
+           'order' as probe, true as is_passed, '' as detail, ${at}`,
+        `core.judge_versions by name select 'llm' as judge, 'w${age}' as judge_version,
+           '{}' as definition, ${at}`,
+        `core.judge_labels by name select 'r${age}' as request_id, 0 as row, 'good' as label, ${at}`,
+      ]
+    ) await store.query(`insert into ${sql}`, [NOW]);
+  }
+}
+
+Deno.test("retain() takes what judges left by days of its own, but never the newest card with its cases, a version with verdicts, or a label", async () => {
+  await using store = await openStore(":memory:");
+  await addJudges(store, [90, 60, 5]);
+  await store.query(
+    `insert into core.judgements by name select 'r1' as request_id, 0 as row, 'llm' as judge,
+       'w90' as judge_version, 'scored' as status, 1 as inclusion_probability, 1 as ms,
+       ?::timestamp as created_at`,
+    [NOW],
+  );
+  const params = keep({ judgeDays: 50 });
+  const check = await planRetention(store, params, NOW);
+  const { plan } = await retain(store, params, { now: NOW });
+  assertEquals(check.counts, plan.counts);
+  const { counts } = plan;
+  // Cases of the newest card's kind stay, those of another and canaries go.
+  assertEquals(
+    [counts.judge_cards, counts.judge_cases, counts.judge_probes, counts.judge_versions],
+    [2, 4, 2, 1],
+  );
+  assertEquals(counts.judge_labels, 0);
+  const count = async (view: string) => (await store.query(`from core.${view}`)).length;
+  assertEquals(await count("judge_labels"), 3);
+  assertEquals((await store.query("select summary from judge_cards")).map((r) => r.summary), [
+    "a5",
+  ]);
+  assertEquals(
+    await store.query("select judge_version as v from judge_versions order by v"),
+    [{ v: "w5" }, { v: "w90" }],
+  );
+  const all = keep({ judgeDays: 1, judgeLabelDays: 50 });
+  const second = await retain(store, all, { now: NOW });
+  assertEquals(second.plan.counts.judge_labels, 2);
+  assertEquals([await count("judge_cards"), await count("judge_probes")], [1, 1]);
+  assertEquals(await count("judge_labels"), 1);
+  const [entry] = await store.query<{ details: string }>(
+    "select details::varchar as details from audit where action = 'retention.applied' order by number desc",
+  );
+  assertStringIncludes(entry.details, "judge_labels_before");
+  assertEquals((await verifyAudit(store)).firstBroken, null);
+});
+
+Deno.test("retain() takes no more definitions of judges than it has put on record when their verdicts go, too", async () => {
+  await using store = await openStore(":memory:");
+  await addRequests(store, 10);
+  await store.query(
+    `insert into core.judge_versions by name select 'rule' as judge, '1' as judge_version,
+       '{}' as definition, timestamp '2020-01-01' as created_at`,
+  );
+  const params = keep({ maxAgeDays: 0.5, judgeDays: 1 });
+  const now = new Date(NOW.getTime() + 86_400_000);
+  assertEquals((await retain(store, params, { now })).plan.counts.judge_versions, 0);
+  assertEquals((await store.query("from core.judgements")).length, 0);
+  assertEquals((await store.query("from core.judge_versions")).length, 1);
+  assertEquals((await retain(store, params, { now })).plan.counts.judge_versions, 1);
+});
+
 Deno.test("retain() keeps the last look at resources and what still waits for sinks, however old", async () => {
   await using store = await openStore(":memory:");
   for (const [i, state] of ["delivered", "pending", "dead"].entries()) {
@@ -225,6 +402,23 @@ Deno.test("retain() keeps the last look at resources and what still waits for si
   assertEquals(await store.query("select time, name from resources"), [
     { time: "2026-01-03T00:00:00.000Z", name: "cpu_cores" },
   ]);
+});
+
+Deno.test("retain() takes alarms of detectors by their time", async () => {
+  await using store = await openStore(":memory:");
+  for (const [row, age] of [40, 20].entries()) {
+    const time = new Date(NOW.getTime() - age * 86_400_000);
+    await store.query(
+      `insert into core.online_alarms by name
+       select 'rocks' as model, 1 as version, 'confidence' as series, 'adwin' as detector,
+         'r' as request_id, ?::integer as row, ?::timestamp as alarmed_at, 0.5 as value,
+         0.05 as rate, 10000 as period, 3 as rows_since_change, ?::timestamp as created_at`,
+      [row, time, time],
+    );
+  }
+  const { plan } = await retain(store, keep({ historyDays: 30 }), { now: NOW });
+  assertEquals(plan.counts.online_alarms, 1);
+  assertEquals(await store.query("select row from online_alarms"), [{ row: 1 }]);
 });
 
 Deno.test("retain() takes the oldest until the store fits, frees blocks, and then leaves the rest alone", async () => {

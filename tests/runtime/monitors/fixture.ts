@@ -1,6 +1,7 @@
 /** A store with the version 1 of `rocks`, rows of days and their labels, for the tests of monitors. */
 import { ProfileParams } from "../../../runtime/monitors/definition.ts";
 import { type MonitorRefresh, refreshMonitors } from "../../../runtime/monitors/refresh.ts";
+import type { MonitorsSampling } from "../../../runtime/monitors/sampling.ts";
 import type { Store } from "../../../runtime/store/store.ts";
 import type { Plugin } from "../../../plugins/plugin.ts";
 import { testClasses } from "../../model_fixture.ts";
@@ -96,6 +97,7 @@ export function refreshAt(
   definition: Record<string, unknown> = {},
   options: {
     readonly methods?: readonly Plugin<"drift">[];
+    readonly sampling?: MonitorsSampling;
     readonly signal?: AbortSignal;
     readonly onProgress?: (share: number) => void;
   } = {},

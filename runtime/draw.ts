@@ -1,5 +1,6 @@
 /** The draw: a number per prediction that anybody can compute again. */
 import { createHash } from "node:crypto";
+import { quoteLiteral } from "./store/sql.ts";
 
 /**
  * Gives the row's number in `[0, 1)`. It is in the sample when the number is less than its probability:
@@ -24,6 +25,8 @@ export function drawRow(
   return digest.readUInt32BE(0) / 2 ** 32;
 }
 
-/** The same in SQL over columns `request_id` and `row`; its parameter is the seed as text. */
-export const drawExpression =
-  "('0x' || substr(sha256(? || ':' || request_id || ':' || row), 1, 8))::ubigint / 4294967296.0";
+/** The same in SQL over columns `request_id` and `row`. */
+export function drawSql(seed: number): string {
+  const text = `${quoteLiteral(`${seed}:`)} || request_id || ':' || row`;
+  return `(('0x' || substr(sha256(${text}), 1, 8))::ubigint / 4294967296.0)`;
+}
