@@ -263,6 +263,21 @@ const commands: Readonly<Record<string, Command>> = {
     positionals: [0, 2],
     load: () => import("./commands/traces.ts"),
   },
+  summarize: {
+    usage: "deno task summarize alerts|model [REF] [options]",
+    summary: "lists facts of alerts or a model, with a text a language model wrote of them",
+    options: {
+      ...configOptions,
+      days: { type: "string", value: "N", about: "with alerts: so many days; default 7" },
+      model: { type: "string", value: "REF", about: "with alerts: of this version; default all" },
+    },
+    examples: [
+      "deno task summarize alerts --days 1",
+      "deno task summarize model production",
+    ],
+    positionals: [1, 2],
+    load: () => import("./commands/summarize.ts"),
+  },
   replay: {
     usage: "deno task replay REQUEST_ID [options]",
     summary: "repeats a logged request on the model bytes that answered it",

@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 import { connection, judges } from "./judges/mod.ts";
 import { JudgingParams } from "./judges/judging.ts";
 import { isJudgeFile, loadJudges } from "./judges/markdown.ts";
-import { isPromptReference, openPromptJudge } from "./judges/registry/judges.ts";
+import { isPromptReference, openPromptJudge, promptOf } from "./judges/registry/judges.ts";
 import type { JudgeScheduleDeps } from "./judges/schedule.ts";
 import { loadPlugins } from "./plugins/mod.ts";
 import { type Plugin, Plugins } from "./plugins/plugin.ts";
@@ -94,10 +94,9 @@ export async function openPlugins(
   baseDir?: string,
 ): Promise<Plugins> {
   try {
-    const modules = specifiers.filter((specifier) =>
-      !isJudgeFile(specifier) && !isPromptReference(specifier)
-    );
-    const custom = await loadJudges(specifiers.filter(isJudgeFile), connection, baseDir);
+    const files = specifiers.filter((specifier) => !isPromptReference(specifier));
+    const modules = files.filter((specifier) => !isJudgeFile(specifier));
+    const custom = await loadJudges(files.filter(isJudgeFile), connection, baseDir);
     return new Plugins([...await loadPlugins(modules, baseDir), ...judges, ...custom, ...extra]);
   } catch (error) {
     throw new UsageError(describeError(error).replace(/\.$/, ""), { cause: error });
@@ -114,9 +113,17 @@ export async function openProject(options: ProjectOptions = {}): Promise<Project
   const prompts = config.plugins.filter(isPromptReference);
   // A config that is wrong leaves no store behind; prompts are in one that is there.
   if (prompts.length === 0) checkStages(stages, config, plugins);
-  const isMissing = options.isTrial === true &&
+  const isMissing = config.store !== ":memory:" &&
     !await Deno.stat(config.store).then(() => true, () => false);
-  const store = await openStore(isMissing ? ":memory:" : config.store, {
+  if (isMissing && prompts.length > 0) {
+    throw new UsageError(
+      `Cannot find prompt "${
+        promptOf(prompts[0])
+      }": there is no store yet; run "deno task pipeline" ` +
+        'without it, then "deno task prompts register FILE.md"',
+    );
+  }
+  const store = await openStore(isMissing && options.isTrial ? ":memory:" : config.store, {
     create: prompts.length === 0 && (options.create ?? true),
     thread: options.thread ?? false,
   });

@@ -1,5 +1,6 @@
 /** `deno task alerts …`. */
-import { openProject } from "../run.ts";
+import { openPlugins, openProject, sections } from "../run.ts";
+import { loadConfig } from "../runtime/config.ts";
 import { UsageError } from "../runtime/errors.ts";
 import type { AlertsAction } from "./alerts/action.ts";
 import { deliveryActions } from "./alerts/deliveries.ts";
@@ -31,12 +32,12 @@ export async function run(args: Arguments): Promise<number | void> {
   const action = named ?? evaluation;
   const positionals = named ? rest : args.positionals;
   checkUse(named ? name : "", action, { positionals, options: args.options });
-  // Files alone need no store that somebody has filled.
-  const isFree = name !== undefined && name in authorActions;
-  await using project = await openProject({
-    ...projectOptions(args),
-    ...(isFree ? { isTrial: true, store: ":memory:" } : { create: false }),
-  });
+  if (name !== undefined && Object.hasOwn(authorActions, name)) {
+    const config = await loadConfig(sections, projectOptions(args));
+    const plugins = await openPlugins(config.plugins);
+    return await authorActions[name].run({ plugins }, args, positionals);
+  }
+  await using project = await openProject({ ...projectOptions(args), create: false });
   return await action.run(project, args, positionals);
 }
 

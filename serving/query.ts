@@ -22,7 +22,10 @@ export const time: QueryReader<Date> = {
         [];
     const isForm = /^\d{4}-\d\d-\d\d/.test(text) && (isTimed !== undefined || text.length === 10);
     const ms = isForm ? Date.parse(isTimed && !zone ? `${text}Z` : text) : NaN;
-    return Number.isNaN(ms) ? null : new Date(ms);
+    if (Number.isNaN(ms)) return null;
+    // A day that its month does not have would be one of the next month.
+    const day = text.slice(0, 10);
+    return new Date(day).toISOString().startsWith(day) ? new Date(ms) : null;
   },
 };
 
@@ -33,6 +36,15 @@ export function upTo(most: number): QueryReader<number> {
     read: (text) => /^[1-9]\d{0,8}$/.test(text) && Number(text) <= most ? Number(text) : null,
   };
 }
+
+/** A time span of at least 0. */
+export const milliseconds: QueryReader<number> = {
+  wanted: "milliseconds",
+  read(text) {
+    const value = text.trim() === "" ? NaN : Number(text);
+    return Number.isFinite(value) && value >= 0 ? value : null;
+  },
+};
 
 /** One of some words. */
 export function oneOf<T extends string>(...words: readonly T[]): QueryReader<T> {

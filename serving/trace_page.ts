@@ -44,6 +44,9 @@ export const tracePolicy = `default-src 'none'; style-src 'sha256-${
   createHash("sha256").update(style).digest("base64")
 }'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`;
 
+/** Most calls that are shown open. */
+const MAX_OPEN = 3;
+
 /** Width of a waterfall in its own units. */
 const WIDTH = 1000;
 
@@ -78,10 +81,10 @@ export function renderTraces(traces: readonly TraceSummary[]): string {
 export function renderTrace(trace: Trace): string {
   const { summary, spans, calls, judgements, isTruncated } = trace;
   const facts = [
-    `${summary.spans} spans in ${formatMs(summary.duration_ms)}`,
-    `${summary.errors} errors`,
+    `${count(summary.spans, "span")} in ${formatMs(summary.duration_ms)}`,
+    count(summary.errors, "error"),
     ...summary.llm_calls === 0 ? [] : [
-      `${summary.llm_calls} calls, ${summary.tokens_in ?? "?"} tokens in and ` +
+      `${count(summary.llm_calls, "call")}, ${summary.tokens_in ?? "?"} tokens in and ` +
       `${summary.tokens_out ?? "?"} out${summary.cost === null ? "" : `, cost ${summary.cost}`}`,
     ],
     ...summary.judge === null ? [] : [`judge ${summary.judge}`],
@@ -98,6 +101,8 @@ export function renderTrace(trace: Trace): string {
       call: callBySpan.get(span.spanId),
       judgements: saidBySpan.get(span.spanId) ?? [],
       scale: (us) => (us - start) / (end - start) * WIDTH,
+      // What was asked and said is what one comes for; of a long trace it would hide the rest.
+      isOpen: calls.length <= MAX_OPEN && callBySpan.has(span.spanId),
     })
   );
   return wrap(
@@ -110,11 +115,12 @@ export function renderTrace(trace: Trace): string {
 
 function renderSpan(
   span: SpanRecord,
-  { depth, call, judgements, scale }: {
+  { depth, call, judgements, scale, isOpen }: {
     readonly depth: number;
     readonly call: CallRow | undefined;
     readonly judgements: readonly CallJudgement[];
     readonly scale: (us: number) => number;
+    readonly isOpen: boolean;
   },
 ): string {
   const x = scale(span.startedUs);
@@ -139,7 +145,8 @@ function renderSpan(
       escape(spanId)
     }</p>`
   );
-  return `<details${span.status === "error" ? ' class="error"' : ""}><summary>` +
+  return `<details${span.status === "error" ? ' class="error"' : ""}${isOpen ? " open" : ""}>` +
+    "<summary>" +
     `<span class="name d${Math.min(depth, MAX_DEPTH)}">${escape(span.name)}</span>` +
     `<span class="ms">${formatMs((span.endedUs - span.startedUs) / 1000)}</span>${bar}</summary>` +
     `<div class="body"><table>${
@@ -179,6 +186,10 @@ function wrap(title: string, body: string): string {
     `<meta name="viewport" content="width=device-width, initial-scale=1">` +
     `<title>${escape(title)}</title><style>${style}</style></head><body>` +
     `<h1>${escape(title)}</h1>${body}</body></html>`;
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
 
 function show(value: unknown): string {

@@ -135,7 +135,7 @@ Deno.test("alerts are evaluated, explained, silenced, backtested and reported fr
     });
 
     await t.step("test runs the tests beside the alerts", async () => {
-      const all = await alerts("test");
+      const all = await alerts("test", "--set", "plugins=[prompts:/polite]");
       assertEquals(all.code, 0, all.stdout);
       assertStringIncludes(all.stdout, "3 passed, 0 failed");
       const file = join(folder, "error_rate.test.yaml");

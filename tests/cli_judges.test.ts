@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { join } from "node:path";
 import { openStore } from "../runtime/store/store.ts";
 import { cliArgs, makeFlowers, runCli, withProjectFolder } from "./cli_runner.ts";
@@ -177,6 +183,8 @@ Deno.test("deno task judges shows, measures, examines, compares and labels what 
       for (
         const [run, message] of [
           [judge("polite@prod"), "it has the versions 1 @production"],
+          [judge(""), "it is none of NAME, NAME/VERSION and NAME@ALIAS"],
+          [judge("polite.md"), 'Cannot find prompt "polite.md": '],
           [prompts("register", "none.md"), 'Cannot register prompt "none.md"'],
           [prompts("register", "flowers.csv"), "it does not begin with a header"],
           [prompts("show", "rude"), 'Cannot find prompt "rude": there are polite'],
@@ -188,6 +196,16 @@ Deno.test("deno task judges shows, measures, examines, compares and labels what 
         const { code, stderr } = await run;
         assert(code === 2 && stderr.includes(message), stderr);
       }
+    });
+    await t.step("names a prompt that a config has before there is a store", async () => {
+      const overrides = ["--set", "plugins=[prompts:/polite]", "--set", "store=none.duckdb"];
+      const { code, stderr } = await runCli(
+        ["pipeline", "--config", "flowers.yaml", ...overrides],
+        folder,
+      );
+      assertEquals(code, 2, stderr);
+      assertStringIncludes(stderr, 'Cannot find prompt "polite": there is no store yet; ');
+      await assertRejects(() => Deno.stat(join(folder, "none.duckdb")), Deno.errors.NotFound);
     });
     await t.step("refuses other actions, arguments and options", async () => {
       for (

@@ -15,6 +15,15 @@ export interface AlertsAction {
   run(project: Project, args: Arguments, positionals: readonly string[]): Promise<number | void>;
 }
 
+/** An action on files alone, which needs no store. */
+export interface AuthorAction extends AlertsAction {
+  run(
+    project: Pick<Project, "plugins">,
+    args: Arguments,
+    positionals: readonly string[],
+  ): Promise<number | void>;
+}
+
 /**
  * Reads a span such as `2h`.
  * @throws {UsageError} when it is none.

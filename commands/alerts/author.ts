@@ -5,7 +5,7 @@ import { testAlert, type UnitTestResult } from "../../runtime/alerts/unit_tests.
 import { UsageError } from "../../runtime/errors.ts";
 import { print } from "../../runtime/terminal.ts";
 import { choosePlugins } from "../options.ts";
-import type { AlertsAction } from "./action.ts";
+import type { AuthorAction } from "./action.ts";
 import { alertTemplate, testTemplate } from "./template.ts";
 
 /** Folder of the alerts' files. */
@@ -14,7 +14,7 @@ const FOLDER = new URL("../../plugins/alerts/", import.meta.url);
 const SUFFIX = ".test.yaml";
 
 /** Actions on the files of alerts. */
-export const authorActions: Readonly<Record<string, AlertsAction>> = {
+export const authorActions: Readonly<Record<string, AuthorAction>> = {
   new: {
     takes: [1, 1, "NAME"],
     options: [],

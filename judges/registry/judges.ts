@@ -16,6 +16,11 @@ export function isPromptReference(specifier: string): boolean {
   return specifier.startsWith(SCHEME);
 }
 
+/** The reference of a specifier, such as `polite@production`. */
+export function promptOf(specifier: string): string {
+  return specifier.slice(SCHEME.length);
+}
+
 /**
  * Gives the judge of a prompt. Where its reference leads is looked up again whenever the judge is
  * probed, which is before every batch: a server follows an alias that moves, and each verdict has the
@@ -28,7 +33,7 @@ export async function openPromptJudge(
   specifier: string,
   connection: Connection,
 ): Promise<Plugin<"judge">> {
-  const reference = specifier.slice(SCHEME.length);
+  const reference = promptOf(specifier);
   const read = async () => load(await resolvePrompt(store, reference), connection);
   let current = await read();
   const { name } = current.judge;

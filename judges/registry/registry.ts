@@ -31,10 +31,14 @@ export interface NewPrompt {
   readonly by: string | null;
 }
 
+/** What a reference can name. */
+const NAME = /^[\w.-]+$/;
+
 /**
  * Registers a prompt and gives its version; a text that is there already keeps the version it has.
  *
- * @throws {UsageError} `Cannot load judge "<file>": …` when the text is no judge.
+ * @throws {UsageError} `Cannot load judge "<file>": …` when the text is no judge, and when no reference
+ * could have its name.
  *
  * @example
  * ```ts
@@ -55,6 +59,12 @@ export async function registerPrompt(
   connection: Connection,
 ): Promise<Prompt & { readonly isNew: boolean }> {
   const { name } = parseJudge(text, file, connection);
+  if (!NAME.test(name)) {
+    throw new UsageError(
+      `Cannot register prompt "${name}": a reference takes letters of ASCII, digits, _, . and - alone; ` +
+        "write another name into its header",
+    );
+  }
   const hash = createHash("sha256").update(text).digest("hex");
   // Whether it is new is asked within the transaction: of two who register one text, one does.
   const isNew = "not exists (select 1 from core.judge_prompts where name = ? and hash = ?)";

@@ -1,4 +1,5 @@
 /** Judges of texts that need no language model: the same text always gets the same verdict. */
+import { RE2JS } from "re2js";
 import { z } from "zod";
 import { definePlugin, type Inference, type Plugin, type Verdict } from "../../plugins/plugin.ts";
 import { findPersonalData, findRedacted, personalKinds } from "../prompts/redact.ts";
@@ -38,14 +39,14 @@ function defineRule<P extends z.ZodType<{ readonly text: string }>>(rule: {
   });
 }
 
-/** A pattern that compiles. */
+/** A pattern of RE2: whoever wrote the text cannot make it take for ever. */
 const pattern = z.string().refine((source) => {
   try {
-    return new RegExp(source, "u") instanceof RegExp;
+    return RE2JS.compile(source) instanceof RE2JS;
   } catch {
     return false;
   }
-}, { error: "is no regular expression" });
+}, { error: "is no regular expression of RE2" });
 
 /** PII, regex, length and JSON validity. */
 export const textRules: readonly Plugin<"judge">[] = [
@@ -69,6 +70,7 @@ export const textRules: readonly Plugin<"judge">[] = [
   }),
   defineRule({
     name: "regex",
+    revision: 2,
     summary: "whether a text matches a pattern, or matches none that it must not",
     params: z.strictObject({
       text,
@@ -77,10 +79,10 @@ export const textRules: readonly Plugin<"judge">[] = [
     }),
     check(content, { matches, excludes }) {
       if (matches === undefined && excludes === undefined) return null;
-      if (matches !== undefined && !new RegExp(matches, "u").test(content)) {
+      if (matches !== undefined && !RE2JS.compile(matches).test(content)) {
         return [false, `does not match ${matches}`];
       }
-      if (excludes !== undefined && new RegExp(excludes, "u").test(content)) {
+      if (excludes !== undefined && RE2JS.compile(excludes).test(content)) {
         return [false, `matches ${excludes}`];
       }
       return [true, "as asked"];

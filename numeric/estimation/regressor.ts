@@ -8,7 +8,7 @@ import {
   thresholdOf,
   withBand,
 } from "./bands.ts";
-import { fitStumps, type StumpOptions } from "./stumps.ts";
+import { type BoostedTreeOptions, fitBoostedTrees } from "./boosted_trees.ts";
 
 /** Predictions whose truth is known. */
 export interface KnownValues {
@@ -42,15 +42,18 @@ export interface RegressorEstimator {
   expectErrors(X: Matrix, predicted: Float64Array): Float64Array;
 }
 
+/** Features may matter together; fewer rows say little of an error. */
+const trees: BoostedTreeOptions = { leaves: 8, fewest: 20 };
+
 const positive: Limits = { low: 0, high: null };
 
 /**
  * Learns from predictions with known truth how large errors are for given features (direct loss
  * estimation): one regressor on the absolute and one on the squared error, over the features and the
  * prediction. Bands are three standard errors, thresholds three standard deviations over the chunks of
- * the reference, as in NannyML's `DLE`; the regressors are boosted stumps ({@linkcode fitStumps}), so
- * that errors may grow with any feature, but not with combinations of features. Fit on rows that the
- * monitored model was not trained on: its training errors are too small.
+ * the reference, as in NannyML's `DLE`; the regressors are boosted trees ({@linkcode fitBoostedTrees}) of
+ * eight leaves with 20 rows at least unless options say otherwise. Fit on rows that the monitored model
+ * was not trained on: its training errors are too small.
  *
  * It holds as long as the error for given features stays what it was (covariate shift).
  *
@@ -76,7 +79,7 @@ const positive: Limits = { low: 0, high: null };
  */
 export function fitRegressorEstimator(
   { X, predicted, y }: KnownValues,
-  { chunks = defaultChunks, ...options }: StumpOptions & { readonly chunks?: number } = {},
+  { chunks = defaultChunks, ...options }: BoostedTreeOptions & { readonly chunks?: number } = {},
 ): RegressorEstimator {
   if (y.length !== X.rows) {
     throw new TypeError(`Cannot estimate errors: ${X.rows} rows for ${y.length} true values`);
@@ -93,8 +96,8 @@ export function fitRegressorEstimator(
   const meansOf = (errors: Float64Array) =>
     ranges.map(([start, end]) => meanOf(errors.subarray(start, end)));
   const models = {
-    absolute: fitStumps(inputs, absolute, options),
-    squared: fitStumps(inputs, squared, options),
+    absolute: fitBoostedTrees(inputs, absolute, { ...trees, ...options }),
+    squared: fitBoostedTrees(inputs, squared, { ...trees, ...options }),
   };
   const thresholds = {
     mae: thresholdOf(meansOf(absolute), positive),

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { RE2JS } from "re2js";
 import { UsageError } from "../errors.ts";
 import type { Labels } from "./state.ts";
 
@@ -42,7 +43,7 @@ export function parseMatcher(text: string): Matcher {
   const value = quoted === undefined ? bare : quoted.replace(/\\(["\\])/g, "$1");
   const matcher = { name, operator: operator as Matcher["operator"], value };
   try {
-    if (operator.endsWith("~")) toRegExp(value);
+    if (operator.endsWith("~")) compile(value);
   } catch (error) {
     throw new UsageError(
       `Cannot read matcher "${text}": its regular expression is wrong: ${
@@ -69,14 +70,14 @@ export function matches(matchers: readonly Matcher[], labels: Labels): boolean {
       case "!=":
         return label !== value;
       case "=~":
-        return toRegExp(value).test(label);
+        return compile(value).testExact(label);
       case "!~":
-        return !toRegExp(value).test(label);
+        return !compile(value).testExact(label);
     }
   });
 }
 
-/** It matches a label as a whole. */
-function toRegExp(source: string): RegExp {
-  return new RegExp(`^(?:${source})$`, "su");
+/** As in Prometheus, RE2: in time proportional to the label, whatever the expression. */
+function compile(source: string): RE2JS {
+  return RE2JS.compile(source, RE2JS.DOTALL);
 }

@@ -1,10 +1,12 @@
 /** What is said of one window: estimates, realized values, and what explains a loss. Pure. */
 import type { ClassifierEstimator } from "../../numeric/estimation/classifier.ts";
 import { rankFeatures } from "../../numeric/estimation/ranking.ts";
+import type { LossName } from "../../numeric/estimation/losses.ts";
 import { type MetricName, metricNames } from "../../numeric/estimation/soft_metrics.ts";
 import { type Matrix, takeRows } from "../../numeric/matrix.ts";
 import { type DrawPlan, isDrawn, rateOfSlice } from "../monitors/sampling.ts";
 import type { Floors } from "./contract.ts";
+import { measureLossMetrics, type WindowLosses } from "./losses.ts";
 import { realize, type RealizedMetric } from "./realized.ts";
 
 /** Predictions of a window. */
@@ -36,7 +38,9 @@ export interface Measuring {
 
 /** One metric of one slice; what is not known is `null`, and `reason` says why. */
 export interface MeasuredMetric {
-  readonly metric: MetricName;
+  readonly metric: MetricName | LossName;
+  /** How it is estimated: from the probabilities (CBPE), or from features and known losses (DLE). */
+  readonly method: "cbpe" | "dle";
   readonly estimate: number | null;
   readonly low: number | null;
   readonly high: number | null;
@@ -45,6 +49,8 @@ export interface MeasuredMetric {
   readonly isCalibrated: boolean | null;
   readonly realized: RealizedMetric | null;
   readonly floor: number | null;
+  /** Share of the rows with a feature beyond what DLE learned from; `null` for CBPE. */
+  readonly outsideShare: number | null;
   readonly reason: string | null;
 }
 
@@ -85,19 +91,42 @@ export function listSlices(
   const chosen = [...groups].sort(([a, x], [b, y]) => y.length - x.length || (a < b ? -1 : 1))
     .slice(0, MOST_SLICES);
   return [
-    [null, Int32Array.from(slices.keys().filter((i) => isDrawn(draw, draws[i], null)))],
+    [null, listRows({ slices, draws }, draw, null)],
     ...chosen.map(([slice, rows]): [string, Int32Array] => [slice, Int32Array.from(rows)]),
   ];
 }
 
-/** Measures a window and each of its slices. */
-export function measureWindow(window: WindowRows, measuring: Measuring): MeasuredSlice[] {
-  return listSlices(window, measuring.draw).map(([slice, rows]) =>
-    measureSlice(slice, {
+/** Measures a window and each of its slices; its losses when they are given. */
+export function measureWindow(
+  window: WindowRows,
+  measuring: Measuring,
+  losses?: WindowLosses,
+): MeasuredSlice[] {
+  const { draw, minRows, minLabels } = measuring;
+  return listSlices(window, draw).map(([slice, rows]) => {
+    const own = {
       P: takeRows(window.P, rows),
       predicted: rows.map((i) => window.predicted[i]),
       y: rows.map((i) => window.y[i]),
-    }, measuring)
+    };
+    const measured = measureSlice(slice, own, measuring);
+    if (!losses) return measured;
+    const index = listRows(losses, draw, slice);
+    const added = measureLossMetrics(own, { losses, index, minRows, minLabels });
+    return { ...measured, metrics: [...measured.metrics, ...added] };
+  });
+}
+
+/** Lists the rows of the sample of a slice; null is all rows. */
+function listRows(
+  { slices, draws }: Pick<WindowRows, "slices" | "draws">,
+  draw: DrawPlan,
+  slice: string | null,
+): Int32Array {
+  return Int32Array.from(
+    slices.keys().filter((i) =>
+      (slice === null || slices[i] === slice) && isDrawn(draw, draws[i], slice)
+    ),
   );
 }
 
@@ -127,6 +156,7 @@ function measureSlice(
     const isUndefined = estimate !== null && expected === null;
     return {
       metric,
+      method: "cbpe",
       estimate: expected?.value ?? null,
       low: expected?.low ?? null,
       high: expected?.high ?? null,
@@ -135,6 +165,7 @@ function measureSlice(
       isCalibrated: estimator ? estimator.isCalibrated.some(Boolean) : null,
       realized: known,
       floor: floors[metric] ?? null,
+      outsideShare: null,
       reason: (isUndefined ? `${metric} is undefined on these rows` : why) || null,
     };
   });

@@ -21,9 +21,13 @@ import { reportOf } from "../registry/recorded_report.ts";
 import type { Store } from "../store/store.ts";
 import { findFloors, readMinimums } from "./contract.ts";
 import { type HeldOut, readHeldOut } from "./held_out.ts";
+import { expectLosses, type LossFit, openLossFit } from "./losses.ts";
 import { findCauses, measureWindow, type Measuring, predictClasses } from "./measure.ts";
 import { type DueWindow, findDueWindows, readWindow } from "./windows.ts";
 import { replaceWindow } from "./write.ts";
+
+/** How metrics are estimated: from probabilities, and from features with known losses. */
+const METHODS = ["cbpe", "dle"];
 
 /** What to estimate. */
 export interface EstimateOptions {
@@ -52,7 +56,7 @@ export interface EstimateRefresh {
   readonly windows: number;
   /** Of these, those where some slice is estimated below its contract. */
   readonly belowContract: number;
-  /** Why nothing can be estimated; `null` when it can. */
+  /** Why nothing could be estimated of these windows; `null` when it could, or there were none. */
   readonly reason: string | null;
 }
 
@@ -87,16 +91,23 @@ export async function refreshEstimates(
   const { look, due } = await findDueWindows(store, {
     ...target,
     closedBefore: now - latenessMs,
-    definition: canonicalJson({ floors, minRows, minLabels }),
+    definition: canonicalJson({ floors, minRows, minLabels, methods: METHODS }),
   });
-  const heldOut = due.length === 0 ? null : await readHeldOut(store, version);
+  if (due.length === 0) return { windows: 0, belowContract: 0, reason: null };
+  const heldOut = await readHeldOut(store, version);
   const { estimator, reason } = fitEstimator(heldOut);
-  if (due.length === 0) return { windows: 0, belowContract: 0, reason };
   const owner = { monitor: "estimates", model: version.model, granularity } as const;
   const sampled = await openSampling(store, owner, options.sampling);
   const { draw } = sampled;
   const measuring: Measuring = { estimator, reason, floors, minRows, minLabels, draw };
   const start = performance.now();
+  const lossFit = await openLossFit(store, {
+    ...target,
+    inputs: signature.inputs.length,
+    heldOut,
+    reason,
+    ...(signal === undefined ? {} : { signal }),
+  });
   let belowContract = 0;
   let [rowsRead, rowsUsed] = [0, 0];
   for (const window of due) {
@@ -108,6 +119,7 @@ export async function refreshEstimates(
       signature,
       heldOut,
       measuring,
+      lossFit,
       now,
     });
     if (isBelow) belowContract++;
@@ -142,7 +154,7 @@ function fitEstimator(
 
 async function refreshWindow(
   store: Store,
-  { window, look, target, signature, heldOut, measuring, now }: {
+  { window, look, target, signature, heldOut, measuring, lossFit, now }: {
     readonly window: DueWindow;
     readonly look: Look;
     readonly target: {
@@ -156,6 +168,7 @@ async function refreshWindow(
     };
     readonly heldOut: HeldOut | null;
     readonly measuring: Measuring;
+    readonly lossFit: LossFit;
     readonly now: number;
   },
 ): Promise<{ readonly isBelow: boolean; readonly rows: number }> {
@@ -163,7 +176,12 @@ async function refreshWindow(
   const features = signature.inputs.map(({ name }) => name);
   const of = { ...target, ...window, classes };
   const rows = await readWindow(store, { ...of, draw: measuring.draw });
-  const slices = measureWindow(rows, measuring);
+  const losses = await expectLosses(
+    lossFit,
+    features,
+    () => readWindow(store, { ...of, draw: measuring.draw, inputs: features.length }),
+  );
+  const slices = measureWindow(rows, measuring, losses);
   const causes = [];
   const { estimator } = measuring;
   if (estimator && heldOut && slices.some(({ isSuspicious }) => isSuspicious)) {

@@ -113,10 +113,10 @@ async function countLabeled(
   return counts;
 }
 
-/** Most rows that causes are looked for in. */
-const MOST_CAUSE_ROWS = 20_000;
+/** Most rows of a window that are read with their features. */
+const MOST_FEATURE_ROWS = 20_000;
 
-/** Reads the predictions of a window with the labels there are, or with inputs those of one slice. */
+/** Reads the predictions of a window with the labels there are, of all slices or of one. */
 export async function readWindow(
   store: Store,
   { model, version, start, end, classes, draw = everyRow, inputs, slice = null }:
@@ -126,7 +126,7 @@ export async function readWindow(
       readonly classes: readonly string[];
       /** The sample whose rows are read; default all. */
       readonly draw?: DrawPlan;
-      /** Number of inputs to read as well, of a sample of the rows. */
+      /** Number of inputs to read as well, of 20,000 rows at most that have them, the same each time. */
       readonly inputs?: number;
       readonly slice?: string | null;
     },
@@ -150,9 +150,9 @@ export async function readWindow(
        ${inputs ? `, ${listColumns("i.features", inputs).replaceAll(" as i.", " as ")}` : ""}
      from ${drawn} i left join labels l using (request_id, row), classes
      where len(i.probabilities) = ${k} and list_contains(names, i.label)
-       ${slice === null ? "" : "and i.slice = ?"}
+       ${inputs ? `and len(i.features) = ${inputs}` : ""} ${slice === null ? "" : "and i.slice = ?"}
      order by ${inputs ? "hash(i.request_id, i.row)," : ""} i.request_id, i.row
-     ${inputs ? `limit ${MOST_CAUSE_ROWS}` : ""}`,
+     ${inputs ? `limit ${MOST_FEATURE_ROWS}` : ""}`,
     slice === null ? params : [...params, slice],
   );
   return {

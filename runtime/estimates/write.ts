@@ -87,6 +87,8 @@ function toEstimates({ slice, rows, fraction, labeledRows, metrics }: MeasuredSl
     floor: each.floor,
     reason: each.reason,
     sampling_fraction: fraction,
+    method: each.method,
+    outside_share: each.outsideShare,
   }));
 }
 

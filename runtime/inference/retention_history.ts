@@ -64,6 +64,12 @@ const history = {
   webhook_attempts: { class: "history", time: "attempted_at", isKept: pending("webhook_outbox") },
   webhook_outbox: { class: "history", time: "created_at", isKept: "state = 'pending'" },
   spans: { class: "history", time: "started_at", isKept: "false" },
+  generated_texts: {
+    class: "history",
+    time: "created_at",
+    isKept: "(kind, subject, created_at) in (select (kind, subject, max(created_at)) " +
+      "from core.generated_texts where text is not null group by kind, subject)",
+  },
   llm_calls: { class: "history", time: "started_at", isKept: "false" },
   call_judgements: { class: "history", time: "created_at", isKept: "false" },
   profile_metrics: {

@@ -53,10 +53,12 @@ export async function checkProfile(
     } catch (error) {
       const [line] = (error as Error).message.split("\n");
       if (isOpen && /Referenced column .* not found/.test(line)) return;
-      const state = line.replace(/^.*?\b(?:Binder|Parser|Catalog) Error: /, "").replace(
-        /[!.]$/,
-        "",
-      );
+      const state = line.replace(/^.*?\b(?:Binder|Parser|Catalog) Error: /, "")
+        .replace(
+          /^column "request_time" must appear in the GROUP BY .*/,
+          "an aggregate is of no row",
+        )
+        .replace(/[!.]$/, "");
       throw new UsageError(
         `Cannot compute "${text}" of monitoring.profile.${key}: ${state}; write SQL over ` +
           `${columns.join(", ")}, or take it out of monitoring.profile`,
@@ -66,7 +68,8 @@ export async function checkProfile(
   };
   const isOpen = inputs === null;
   for (const [i, text] of slices.entries()) {
-    const sql = `select (${text}) from ${relation}`;
+    // Beside a column, so that an aggregate, which no row has, is refused.
+    const sql = `select (${text}), request_time from ${relation}`;
     await check(`slices[${i}]`, text, { sql, columns: rows, isOpen });
   }
   const known = Object.keys(knownMetrics(none, null));

@@ -92,8 +92,10 @@ export async function prepareSlicings(
   const slicings: Slicing[] = [];
   for (const key of slices) {
     try {
+      // Beside a column, so that an aggregate, which no row has, fails here and alone.
       const [{ type }] = await store.query<{ type: string }>(
-        `select column_type as type from (describe select (${key}) from ${relation})`,
+        `select column_type as type from (describe
+           select slice from (select (${key}) as slice, request_time from ${relation}))`,
       );
       const sql = type === "BOOLEAN"
         ? `case when (${key}) then 'True' when not (${key}) then 'False' end`

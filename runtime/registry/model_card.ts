@@ -1,6 +1,6 @@
 /**
  * The model card of a version: Markdown made from what was recorded of it. Nothing in it is made up;
- * what was not recorded is said to be so.
+ * what was not recorded is said to be so. What a language model wrote of it stands last, and says so.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { computeRateInterval } from "../../numeric/rates.ts";
 import { listOrigins } from "./environments.ts";
 import { readEvidence } from "./evidence.ts";
 import { escapeMarkdown } from "../markdown.ts";
+import { GENERATED_TITLE, writeGenerated } from "./model_card_generated.ts";
 import { type CardFacts, type SliceAccuracy, writeSections } from "./model_card_sections.ts";
 import type { ModelVersion } from "./model_registry.ts";
 import { observe } from "../inference/observations.ts";
@@ -36,8 +37,27 @@ export async function makeModelCard(
   version: ModelVersion,
   environment: string,
 ): Promise<string> {
+  const facts = await readCardFacts(store, version, environment);
+  const sections = [
+    ...writeSections(facts),
+    [GENERATED_TITLE, await writeGenerated(store, version)] as const,
+  ];
+  const body = sections.flatMap(([title, text]) => text === null ? [] : [`## ${title}\n\n${text}`]);
+  const title = `# Model card: ${escapeMarkdown(version.model)} version ${version.version}`;
+  return `${[title, ...body].join("\n\n")}\n`;
+}
+
+/**
+ * Reads what a card is made from, after every byte of the version was checked.
+ * @throws {EvidenceError} when a byte of the version has changed.
+ */
+export async function readCardFacts(
+  store: Store,
+  version: ModelVersion,
+  environment: string,
+): Promise<CardFacts> {
   const { evidence } = await readEvidence(store, version);
-  const facts: CardFacts = {
+  return {
     version,
     environment,
     evidence,
@@ -52,11 +72,6 @@ export async function makeModelCard(
     ),
     origins: await listOrigins(store, version),
   };
-  const body = writeSections(facts).flatMap(([title, text]) =>
-    text === null ? [] : [`## ${title}\n\n${text}`]
-  );
-  const title = `# Model card: ${escapeMarkdown(version.model)} version ${version.version}`;
-  return `${[title, ...body].join("\n\n")}\n`;
 }
 
 async function readSlices(

@@ -24,7 +24,9 @@ export function writeWeaknesses({ report: { scores }, seen, slices }: CardFacts)
         : `class ${name}: ${(100 * recall).toFixed(0)} % of its ${support} rows are found ` +
           `(below ${100 * WEAK_RECALL} %)`
     ),
-    ...findConfusions(scores),
+    ...listConfusions(scores).map(({ truth, predicted, count, rows }) =>
+      `class ${truth} is taken for ${predicted} in ${count} of ${rows} rows`
+    ),
     ...(seen.drift?.drifted ?? []).map((feature) =>
       `feature ${feature}: it drifted in monitoring run ${seen.drift!.runId}`
     ),
@@ -46,15 +48,25 @@ export function writeWeaknesses({ report: { scores }, seen, slices }: CardFacts)
 /** Confusions that are worth a line: more than this share of a class. */
 const CONFUSED_SHARE = 0.25;
 
-function findConfusions(scores: RecordedReport["scores"]): string[] {
+/** Rows of one class that are taken for another. */
+export interface Confusion {
+  readonly truth: string;
+  readonly predicted: string;
+  readonly count: number;
+  /** Rows of the class. */
+  readonly rows: number;
+}
+
+/** Gives the confusions that are worth a line. */
+export function listConfusions(scores: RecordedReport["scores"]): Confusion[] {
   if (!scores?.confusion || !scores.classes) return [];
   const names = scores.classes.map(({ name }) => name);
   return scores.confusion.flatMap((row, truth) => {
     const rows = row.reduce((a, b) => a + b, 0);
     return row.flatMap((count, predicted) =>
-      predicted === truth || count <= CONFUSED_SHARE * rows ? [] : [
-        `class ${names[truth]} is taken for ${names[predicted]} in ${count} of ${rows} rows`,
-      ]
+      predicted === truth || count <= CONFUSED_SHARE * rows
+        ? []
+        : [{ truth: names[truth], predicted: names[predicted], count, rows }]
     );
   });
 }

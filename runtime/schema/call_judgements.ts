@@ -40,7 +40,8 @@ export const callJudgementsSchema: readonly string[] = [
     sums as (
       select judge, judge_version, model, count(*) as judged,
         count(*) filter (status = 'scored') as scored,
-        sum(1 / probability) filter (status = 'scored') / sum(1 / probability) as coverage,
+        coalesce(sum(1 / probability) filter (status = 'scored'), 0) / sum(1 / probability)
+          as coverage,
         any_value(mean) as mean,
         sqrt(sum((1 - probability) * ((score - mean) / probability) ** 2)
             filter (status = 'scored')

@@ -33,7 +33,8 @@ export const judgementVersionsSchema: readonly string[] = [
     with sums as (
       select judge, judge_version, model, version, count(*) as judged,
         count(*) filter (status = 'scored') as scored,
-        sum(1 / probability) filter (status = 'scored') / sum(1 / probability) as coverage,
+        coalesce(sum(1 / probability) filter (status = 'scored'), 0) / sum(1 / probability)
+          as coverage,
         sum(score / probability) filter (status = 'scored')
           / sum(1 / probability) filter (status = 'scored') as mean,
         max(created_at) as last_judged_at

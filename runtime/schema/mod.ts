@@ -11,7 +11,9 @@
 import { accessSchema } from "./access.ts";
 import { alertsSchema } from "./alerts.ts";
 import { callJudgementsSchema } from "./call_judgements.ts";
+import { estimateMethodsSchema } from "./estimate_methods.ts";
 import { estimatesSchema } from "./estimates.ts";
+import { generatedTextsSchema } from "./generated_texts.ts";
 import { governanceSchema } from "./governance.ts";
 import { inferenceSchema } from "./inference.ts";
 import { judgementVersionsSchema } from "./judgement_versions.ts";
@@ -165,6 +167,8 @@ export const migrations: readonly Migration[] = [
   { version: 19, statements: judgePromptsSchema },
   { version: 20, statements: judgementVersionsSchema },
   { version: 21, statements: callJudgementsSchema },
+  { version: 22, statements: generatedTextsSchema },
+  { version: 23, statements: estimateMethodsSchema },
 ];
 
 /** Number of the newest schema this code knows; a store of a higher number is refused. */

@@ -241,7 +241,7 @@ export class HeldDatabase implements Database {
     this.#reads.add(stop);
     const timer = setTimeout(() => stop(`it ran longer than ${timeoutMs / 1000} s`), timeoutMs);
     try {
-      await assertOneSelect(connection, sql);
+      await assertOneSelect(connection, sql, { decides: scope !== undefined });
       if (scope) await narrowViews(connection, scope);
       await connection.run("begin transaction read only");
       return await this.#readBounded(await connection.stream(sql), limits);

@@ -11,10 +11,15 @@ import type { ReadLimits } from "./database_contract.ts";
 import { quoteIdentifier, quoteLiteral } from "./sql.ts";
 
 /**
- * Parses the query and refuses what is not one SELECT over the store.
+ * Parses the query and refuses what is not one SELECT over the store; a query that decides, of an alert
+ * or a gate, may not read what a language model wrote for people.
  * @throws {UsageError} that says why.
  */
-export async function assertOneSelect(connection: DuckDBConnection, sql: string): Promise<void> {
+export async function assertOneSelect(
+  connection: DuckDBConnection,
+  sql: string,
+  { decides }: { readonly decides: boolean },
+): Promise<void> {
   if (sql.replace(/--.*$/gm, "").trim() === "") {
     throw new UsageError("Cannot run an empty query: give exactly one SELECT");
   }
@@ -37,7 +42,7 @@ export async function assertOneSelect(connection: DuckDBConnection, sql: string)
     const reason = /only select/i.test(tree.error_message) ? "" : ` (${tree.error_message})`;
     throw new UsageError(`Cannot run the query: only SELECT is allowed${reason}`);
   }
-  const refused = findRefused(tree);
+  const refused = findRefused(tree, decides);
   if (refused) {
     throw new UsageError(`Cannot run the query: ${refused}`);
   }
@@ -48,10 +53,10 @@ const FILE_FUNCTION =
   /^(read_|parquet_|sniff_csv|glob$|.*_scan$|query$|query_table$|json_execute_serialized_sql|getenv$|duckdb_secrets|which_secret|load_|(force_)?checkpoint$)/i;
 
 /** What a stranger's query may not touch, in words. */
-function findRefused(node: unknown): string | undefined {
+function findRefused(node: unknown, decides: boolean): string | undefined {
   if (Array.isArray(node)) {
     for (const child of node) {
-      const found = findRefused(child);
+      const found = findRefused(child, decides);
       if (found) return found;
     }
     return undefined;
@@ -70,8 +75,11 @@ function findRefused(node: unknown): string | undefined {
       const name = table.toLowerCase();
       return `core.${name} holds secrets, hashed or encrypted; use the view ${name}`;
     }
+    if (decides && /^generated_texts$/i.test(table)) {
+      return "what a language model wrote decides nothing; read what it was told";
+    }
   }
-  return findRefused(Object.values(record));
+  return findRefused(Object.values(record), decides);
 }
 
 /**

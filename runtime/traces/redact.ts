@@ -42,14 +42,20 @@ export function makeRedactor(
 
   /** Messages are JSON in a text: its fields have names, too. */
   function cleanText(text: string): string {
-    if (named.size > 0 && /^\s*[[{]/.test(text)) {
-      try {
-        return JSON.stringify(cleanValue(JSON.parse(text), false));
-      } catch {
-        // It only looked like JSON.
-      }
+    if (named.size === 0 || !/^\s*[[{]/.test(text)) return clean(text);
+    let value: AttributeValue;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      return clean(text);
     }
-    return clean(text);
+    try {
+      return JSON.stringify(cleanValue(value, false));
+    } catch (error) {
+      // It is nested deeper than anyone can look into.
+      if (error instanceof RangeError) return REDACTED;
+      throw error;
+    }
   }
 
   function cleanAttributes(attributes: SpanAttributes): SpanAttributes {

@@ -40,8 +40,9 @@ export function addAlertRoutes(add: AddRoute, deps: AlertRouteDeps): void {
   addRuleRoutes(add, deps);
 }
 
-const matchers = z.array(z.string().min(1).max(1_100)).max(20);
-const note = z.string().min(1).max(LONGEST_NOTE).optional().describe("Why; kept on record");
+const words = z.string().min(1).refine((text) => text.isWellFormed(), "half a character");
+const matchers = z.array(words.max(1_100)).max(20);
+const note = words.max(LONGEST_NOTE).optional().describe("Why; kept on record");
 const span = z.string().min(1).max(40).optional();
 const instant = z.iso.datetime({ offset: true }).optional();
 

@@ -84,13 +84,13 @@ async function readColumns(store: Store, wanted: Wanted): Promise<Rows> {
     `select p.column_name as "column", p.column_kind as kind, p.data_type, p.granularity,
        p.window_start, p.window_end, p.count, p.percent_null, p.percent_nan, p.percent_zeros,
        p.distinct_count, p.avg, p.median, p.stddev, p.min, p.max, p.labeled_rows, p.accuracy,
-       case when d.drift_type is not null then json_object('method', d.method,
-         'effect_size', d.effect_size, 'p_value', d.p_value, 'adjusted_p_value', d.adjusted_p_value,
-         'threshold', d.threshold, 'is_drifted', d.is_drifted, 'js_distance', d.js_distance,
-         'wasserstein_distance', d.wasserstein_distance,
-         'population_stability_index', d.population_stability_index,
-         'reference_count', d.reference_count, 'current_count', d.current_count,
-         'reason', d.reason)::varchar end as drift
+       case when d.drift_type is not null then {'method': d.method,
+         'effect_size': d.effect_size, 'p_value': d.p_value, 'adjusted_p_value': d.adjusted_p_value,
+         'threshold': d.threshold, 'is_drifted': d.is_drifted, 'js_distance': d.js_distance,
+         'wasserstein_distance': d.wasserstein_distance,
+         'population_stability_index': d.population_stability_index,
+         'reference_count': d.reference_count, 'current_count': d.current_count,
+         'reason': d.reason} end as drift
      from (select * from profile p
        where model = $1 and version = $2 and log_type = 'INPUT' and slice_key is null
          and ($3::timestamp is null or window_end > $3::timestamp)
@@ -105,11 +105,7 @@ async function readColumns(store: Store, wanted: Wanted): Promise<Rows> {
      limit ${limit + 1}`,
     [model, version, since, column],
   );
-  const parsed = rows.map(({ drift, ...rest }) => ({
-    ...rest,
-    drift: drift === null ? null : JSON.parse(drift as string),
-  }));
-  return cut(parsed, wanted);
+  return cut(rows, wanted);
 }
 
 /** What is expected of the model over all slices, the newest first; nothing when one column is asked for. */
@@ -117,9 +113,10 @@ async function readEstimates(store: Store, wanted: Wanted): Promise<Rows> {
   const { model, version, column, since, limit } = wanted;
   if (column !== null) return none;
   const rows = await store.query(
-    `select granularity, window_start, window_end, metric, estimate, low, high, lower_threshold,
-       upper_threshold, is_beyond_threshold, is_calibrated, realized, realized_low, realized_high,
-       rows, labeled_rows, floor, is_below_contract, is_realized_below_contract, reason
+    `select granularity, window_start, window_end, metric, method, estimate, low, high,
+       lower_threshold, upper_threshold, is_beyond_threshold, is_calibrated, realized, realized_low,
+       realized_high, rows, labeled_rows, outside_share, floor, is_below_contract,
+       is_realized_below_contract, reason
      from estimates
      where model = $1 and version = $2 and slice is null
        and ($3::timestamp is null or window_end > $3::timestamp)

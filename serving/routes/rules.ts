@@ -23,7 +23,7 @@ export function addRuleRoutes(add: AddRoute, deps: AlertRouteDeps): void {
 }
 
 /** Gives `{"status": "error", …}` with the error type that Prometheus has for such a status. */
-export function writePrometheusError({ status, message, headers }: HttpError): Answer {
+function writePrometheusError({ status, message, headers }: HttpError): Answer {
   const errorType = errorTypes[status] ?? (status < 500 ? "client_error" : "internal");
   return { status, body: JSON.stringify({ status: "error", errorType, error: message }), headers };
 }

@@ -1,5 +1,4 @@
 /** `GET /traces` and `GET /traces/{id}`: what the store knows of traces, as JSON or as a page. */
-import { suggest } from "../../runtime/errors.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { listTraces, readTrace, type TraceFilter, writeTrace } from "../../runtime/traces/read.ts";
 import { chooseMediaType } from "../accept.ts";
@@ -8,6 +7,7 @@ import { jsonAnswer } from "../answers.ts";
 import { encodeReply } from "../compression.ts";
 import type { AddRoute, Handler, Reply } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";
+import { milliseconds, oneOf, readQuery, text, time, upTo } from "../query.ts";
 import { renderTrace, renderTraces, tracePolicy } from "../trace_page.ts";
 import { otlp } from "./otlp.ts";
 
@@ -28,26 +28,14 @@ export function addTraceRoutes(add: AddRoute, deps: TraceDeps): void {
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
 
-/** How each parameter of a list is read; `null` is one that is wrong. */
 const parameters = {
-  from: readTime,
-  to: readTime,
-  judge: (text: string) => text,
-  model: (text: string) => text,
-  status: (text: string) => text === "ok" || text === "error" ? text : null,
-  min_ms: (text: string) => readNumber(text, (value) => value >= 0),
-  limit: (text: string) =>
-    readNumber(text, (value) => Number.isInteger(value) && value > 0 && value <= MAX_LIMIT),
-};
-
-const wanted: Readonly<Record<keyof typeof parameters, string>> = {
-  from: "a time such as 2026-01-31T12:00Z",
-  to: "a time such as 2026-01-31T12:00Z",
-  judge: "a name",
-  model: "a name",
-  status: "ok or error",
-  min_ms: "milliseconds",
-  limit: `a number up to ${MAX_LIMIT}`,
+  from: time,
+  to: time,
+  judge: text,
+  model: text,
+  status: oneOf("ok", "error"),
+  min_ms: milliseconds,
+  limit: upTo(MAX_LIMIT),
 };
 
 function list({ store, access }: TraceDeps): Handler {
@@ -104,42 +92,6 @@ function page(body: string): Reply & { body: string } {
 }
 
 function readFilter(request: Request): TraceFilter {
-  const values: Partial<Record<keyof typeof parameters, string | number | Date>> = {};
-  for (const [name, text] of new URL(request.url).searchParams) {
-    const known = Object.keys(parameters);
-    if (!known.includes(name)) {
-      const near = suggest(name, known);
-      throw new HttpError(
-        `Cannot read the query: unknown parameter "${name.slice(0, 40)}"; ${
-          near ? `did you mean "${near}"?` : `there are ${known.join(", ")}`
-        }`,
-        "invalid_query",
-      );
-    }
-    const key = name as keyof typeof parameters;
-    const value = parameters[key](text);
-    if (value === null || text === "") {
-      throw new HttpError(
-        `Cannot read the query: ${name} "${text.slice(0, 40)}" is not ${wanted[key]}`,
-        "invalid_query",
-      );
-    }
-    values[key] = value;
-  }
-  const { min_ms, limit = DEFAULT_LIMIT, ...rest } = values;
-  return {
-    ...rest,
-    ...(min_ms === undefined ? {} : { minMs: min_ms }),
-    limit,
-  } as TraceFilter;
-}
-
-function readTime(text: string): Date | null {
-  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : NaN;
-  return Number.isNaN(ms) ? null : new Date(ms);
-}
-
-function readNumber(text: string, isValid: (value: number) => boolean): number | null {
-  const value = Number(text);
-  return text.trim() !== "" && Number.isFinite(value) && isValid(value) ? value : null;
+  const { min_ms: minMs, limit = DEFAULT_LIMIT, ...rest } = readQuery(request, parameters);
+  return { ...rest, ...(minMs === undefined ? {} : { minMs }), limit };
 }

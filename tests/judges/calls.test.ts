@@ -445,7 +445,7 @@ Deno.test("call_judge_means weighs by the probability of the draw, by judge and 
   assertEquals([large.judged, large.scored, large.coverage, large.mean, large.low], [
     1,
     0,
-    null,
+    0,
     null,
     null,
   ]);

@@ -123,6 +123,7 @@ Deno.test("text rules judge what is there by their parameters, and abstain witho
   assertEquals(await run("regex", "abc"), "no_rules");
   assertEquals(await run("regex", "abc", { matches: "^a", excludes: "z" }), 1);
   assertEquals(await run("regex", "abz", { matches: "^a", excludes: "z" }), 0);
+  assertEquals(await run("regex", `${"a".repeat(5_000)}b`, { matches: "^(a+)+$" }), 0);
   assertEquals(await run("length", "one two", { max: 1 }), 0);
   assertEquals(await run("length", "µ漢😀", { min: 3, max: 3, unit: "characters" }), 1);
   assertEquals(await run("json", '{"a": 1}', { required: ["a"] }), 1);

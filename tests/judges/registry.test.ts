@@ -57,6 +57,12 @@ Deno.test("registerPrompt() keeps no text that is no judge", async () => {
     UsageError,
     'Cannot load judge "polite.md": it does not begin with a header',
   );
+  await assertRejects(
+    () =>
+      registerPrompt(store, { text: ask("Is it?"), file: "höflich 2.md", by: null }, connection),
+    UsageError,
+    'Cannot register prompt "höflich 2": ',
+  );
   assertEquals(await store.query("from judge_prompts"), []);
 });
 

@@ -208,6 +208,8 @@ Deno.test("POST /alerts/silences refuses wrong matchers, times and notes, and wr
       [{ ...ok, for: "0" }, "until before that begins"],
       [{ ...ok, starts_at: "tomorrow" }, "starts_at"],
       [{ ...ok, note: "x".repeat(1_001) }, "note"],
+      [{ ...ok, note: "\ud800" }, "note: half a character"],
+      [{ ...ok, matchers: ['subject="\udc00"'] }, "matchers.0: half a character"],
       [{ ...ok, who: "me" }, "who"],
     ];
     for (const [body, said] of wrong) {

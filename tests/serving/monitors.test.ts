@@ -75,6 +75,24 @@ Deno.test("GET /monitors never answers more than its limit, and says that it lef
     assertEquals([columns.length, is_truncated], [2, true]);
   }));
 
+Deno.test("GET /monitors gives no number where a distance has no end", () =>
+  withMonitors(async (get) => {
+    const [{ drift }] = (await get("?column=GR")).columns;
+    assertEquals([drift.is_drifted, drift.current_count, drift.wasserstein_distance], [
+      true,
+      40,
+      null,
+    ]);
+  }, async (store) => {
+    const [row] = plainRows(1);
+    const rows = Array.from({ length: 40 }, (_, i) => ({
+      ...row,
+      features: [i % 2 ? 1.7e308 : -1.7e308, 2.5, 0.1],
+    }));
+    await addRows(store, rows, { requestId: "a", from: day(1) });
+    await refreshAt(store, day(3));
+  }));
+
 Deno.test("GET /monitors refuses parameters that are wrong", () =>
   withMonitors(async (_get, app) => {
     for (
@@ -83,6 +101,8 @@ Deno.test("GET /monitors refuses parameters that are wrong", () =>
         ["limit=5001", "is not a number up to"],
         ["since=yesterday", "is not a time such as"],
         ["since=2026-13-01", "is not a time such as"],
+        ["since=2026-02-30", "is not a time such as"],
+        ["since=2025-02-29T12:00Z", "is not a time such as"],
         ["colum=GR", 'did you mean "column"?'],
         ["column=", 'column "" is not a name'],
       ]

@@ -8,7 +8,7 @@ import { fitClassifierEstimator } from "../../../numeric/estimation/classifier.t
 import { fitIsotonic } from "../../../numeric/estimation/isotonic.ts";
 import { rankFeatures } from "../../../numeric/estimation/ranking.ts";
 import { fitRegressorEstimator } from "../../../numeric/estimation/regressor.ts";
-import { fitStumps } from "../../../numeric/estimation/stumps.ts";
+import { fitBoostedTrees } from "../../../numeric/estimation/boosted_trees.ts";
 import { type Matrix, matrix } from "../../../numeric/matrix.ts";
 import { Random } from "../../../numeric/random.ts";
 import golden from "../../oracles/estimation.json" with { type: "json" };
@@ -159,29 +159,29 @@ Deno.test("needsCalibration() is false when a class is absent, rare or already s
   assertThrows(() => needsCalibration(scores, []), TypeError, "0 rows");
 });
 
-Deno.test("fitStumps() equals scikit-learn's boosting of stumps when features have few values", () => {
+Deno.test("fitBoostedTrees() equals scikit-learn's boosting of stumps when features have few values", () => {
   const { X, features, y, predicted } = golden.stumps;
   const inputs = toMatrix(X, features);
-  const model = fitStumps(inputs, Float64Array.from(y), { rounds: 60 });
+  const model = fitBoostedTrees(inputs, Float64Array.from(y), { rounds: 60 });
   model.predict(inputs).forEach((value, i) => assertAlmostEquals(value, predicted[i], 1e-9));
 });
 
-Deno.test("fitStumps() gives missing values a side of their own, and the mean when nothing can be split", () => {
+Deno.test("fitBoostedTrees() gives missing values a side of their own, and the mean when nothing can be split", () => {
   const X = matrix(6, 1, Float32Array.of(1, 1, 2, 2, NaN, NaN));
-  const model = fitStumps(X, Float64Array.of(0, 0, 1, 1, 8, 8));
+  const model = fitBoostedTrees(X, Float64Array.of(0, 0, 1, 1, 8, 8));
   model.predict(X).forEach((value, i) => assertAlmostEquals(value, [0, 0, 1, 1, 8, 8][i], 1e-3));
-  const flat = fitStumps(matrix(2, 1), Float64Array.of(1, 3));
+  const flat = fitBoostedTrees(matrix(2, 1), Float64Array.of(1, 3));
   assertEquals(flat.predict(matrix(1, 1)), Float64Array.of(2));
 });
 
-Deno.test("fitStumps() throws when data or options do not fit", () => {
+Deno.test("fitBoostedTrees() throws when data or options do not fit", () => {
   const X = matrix(2, 1);
   const y = Float64Array.of(1, 2);
-  assertThrows(() => fitStumps(X, y.subarray(1)), TypeError, "1 targets");
-  assertThrows(() => fitStumps(matrix(0, 1), new Float64Array()), RangeError, "no rows");
-  assertThrows(() => fitStumps(X, Float64Array.of(1, Infinity)), RangeError, `"Infinity"`);
-  assertThrows(() => fitStumps(X, y, { rounds: -1 }), RangeError, `rounds "-1"`);
-  assertThrows(() => fitStumps(X, y, { rate: 0 }), RangeError, `"0"`);
+  assertThrows(() => fitBoostedTrees(X, y.subarray(1)), TypeError, "1 targets");
+  assertThrows(() => fitBoostedTrees(matrix(0, 1), new Float64Array()), RangeError, "no rows");
+  assertThrows(() => fitBoostedTrees(X, Float64Array.of(1, Infinity)), RangeError, `"Infinity"`);
+  assertThrows(() => fitBoostedTrees(X, y, { rounds: -1 }), RangeError, `rounds "-1"`);
+  assertThrows(() => fitBoostedTrees(X, y, { rate: 0 }), RangeError, `"0"`);
 });
 
 Deno.test("fitRegressorEstimator() has NannyML's standard errors when given its reference", () => {

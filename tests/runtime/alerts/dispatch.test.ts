@@ -349,9 +349,11 @@ Deno.test("parseMatcher() reads what formatMatcher() writes, and says what is wr
   }
   assertEquals(matches([parseMatcher('missing=""')], {}), true);
   assertEquals(matches([], {}), false);
-  for (const text of ["", "a", "a==b", 'a="b', "a b=c", 'a=~"("']) {
+  for (const text of ["", "a", "a==b", 'a="b', "a b=c", 'a=~"("', 'a=~"(?!b)c"']) {
     assertThrows(() => parseMatcher(text), UsageError, "Cannot read matcher");
   }
+  // Backtracking would take longer than the world is old.
+  assertEquals(matches([parseMatcher('a=~"(a+)+"')], { a: `${"a".repeat(5_000)}b` }), false);
 });
 
 Deno.test("addMark() refuses a silence of everything or for ever, endMark() one that does not hold", async () => {

@@ -40,7 +40,7 @@ Deno.test("refreshEstimates() gives each closed window and slice all metrics, an
   await logDay(store, { day: "2026-03-10", rows: 200 }); // still open
   assertEquals((await refreshEstimates(store, of)).windows, 2);
   const before = await read(store, "true");
-  assertEquals(before.length, 2 * 3 * 5);
+  assertEquals(before.length, 2 * 3 * 7);
   assert(before.every(({ estimate, low, high }) => low <= estimate! && estimate! <= high));
   assert(before.every(({ realized, reason }) => realized === null && reason!.includes("0 labels")));
 

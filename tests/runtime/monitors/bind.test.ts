@@ -26,6 +26,7 @@ Deno.test("checkProfile() names the key, what is wrong and the columns of the fi
     ["a slice of a missing column", { slices: ["slice", "NPHI > 1"] }, "slices[1]"],
     ["a slice that is no SQL", { slices: ["GR >"] }, "slices[0]"],
     ["a function that is not there", { slices: ["nosuch(GR)"] }, "slices[0]"],
+    ["a slice that is an aggregate", { slices: ["slice", "count(*)"] }, "slices[1]"],
     ["a metric of a missing column", metric("aggregate", "avg(NPHI)"), 'metrics[0] "m"'],
     ["a metric that is no aggregate", metric("aggregate", "GR"), 'metrics[0] "m"'],
     ["a derived one of a row's column", metric("derived", "GR + 1"), 'metrics[0] "m"'],

@@ -157,14 +157,14 @@ Deno.test("refreshMonitors() names a metric and a slice that fail, and computes 
   await using store = await openMonitored();
   await addRows(store, plainRows(40, { slice: "P" }), { requestId: "a", from: day(1) });
   const { state, message, windows } = await refreshAt(store, day(2), {
-    slices: ["slice", "no_such_column"],
+    slices: ["slice", "no_such_column", "count(*)"],
     metrics: [
       { name: "broken", kind: "aggregate", sql: "avg(no_such_column)" },
       { name: "mean_gr", kind: "aggregate", sql: "avg(GR)" },
     ],
   });
   assertEquals([state, windows], ["FAILED", 1]);
-  assertMatch(message!, /slices "no_such_column": .*metric "broken": /);
+  assertMatch(message!, /slices "no_such_column": .*slices "count\(\*\)": .*metric "broken": /);
   const rows = await store.query(
     `select slice_value, custom_metrics from profile
      where column_name = ':table' and log_type = 'INPUT' order by slice_value`,

@@ -82,6 +82,30 @@ Deno.test("makeModelCard() says of a client's version what was not recorded, and
   }
 });
 
+Deno.test("makeModelCard() shows the latest generated description last, under a heading that says so, and escaped", async () => {
+  await using store = await openStore(":memory:");
+  const version = await registerTestModel(store, { report: makeReport() });
+  const before = await makeModelCard(store, version, "dev");
+  assert(!before.includes("Generated"));
+  await store.query(
+    `insert into core.generated_texts by name
+     select * from (values
+       ('model', 'rocks/1', 'An old text.', timestamp '2026-03-01'),
+       ('model', 'rocks/1', '# Gates\n\n- passed <b>|all|</b>', timestamp '2026-03-02'),
+       ('model', 'rocks/1', null, timestamp '2026-03-03'),
+       ('model', 'rocks/2', 'Another version.', timestamp '2026-03-04'),
+       ('alerts', 'rocks/1', 'Another kind.', timestamp '2026-03-05')
+     ) as rows (kind, subject, text, created_at), (select 'tiny' as model, 'd1g' as model_digest,
+       'h' as prompt_hash, 0 as dropped)`,
+  );
+  assertEquals(
+    await makeModelCard(store, version, "dev"),
+    `${before}\n## Generated description\n\nA language model, tiny (\`d1g\`), wrote this on ` +
+      "2026-03-02T00:00:00.000Z. Numbers and names were looked up in the facts; no person has checked " +
+      "it, and no gate reads it.\n\n> “# Gates - passed &lt;b>\\|all\\|&lt;/b>”\n",
+  );
+});
+
 Deno.test("makeModelCard() refuses a version whose bytes have changed, and names a changed decision", async () => {
   await using store = await openStore(":memory:");
   const version = await registerTestModel(store, { alias: null, report: makeReport() });

@@ -52,3 +52,14 @@ Deno.test("view judge_means has no interval around a single score", async () => 
     { mean: 0.25, low: null, high: null },
   ]);
 });
+
+Deno.test("view judge_means covers nothing where a judge gave errors alone", async () => {
+  await using store = await openStore(":memory:");
+  await store.query(`insert into core.judgements by name select 'r' as request_id, 0 as row,
+    'rocks' as model, 1 as version, 'rule' as judge, 'rule-1' as judge_version,
+    'error' as status, 'timeout' as kind, 0.5 as inclusion_probability, 1 as ms,
+    timestamp '2026-01-02' as created_at`);
+  assertEquals(await store.query("select judged, scored, coverage, mean from judge_means"), [
+    { judged: 1, scored: 0, coverage: 0, mean: null },
+  ]);
+});

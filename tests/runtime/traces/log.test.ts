@@ -65,6 +65,18 @@ Deno.test("write() leaves out what was said when metadata alone is recorded, and
   }
 });
 
+Deno.test("write() keeps nothing of JSON that is nested too deep to find named fields in it", async () => {
+  await using store = await openStore(":memory:");
+  const params = TracingParams.parse({ redact: ["well"], detectors: false });
+  const text = "[".repeat(100_000) + '{"well":"P-129"}' + "]".repeat(100_000);
+  await new TraceLog(store, { params, redactText }).write([
+    makeSpan({ attributes: { "input.value": text } }),
+  ]);
+  assertEquals(await store.query("select attributes->>'input.value' as text from spans"), [
+    { text: "[redacted]" },
+  ]);
+});
+
 Deno.test("write() redacts named fields in attributes and in JSON within them when the config names them", async () => {
   await using store = await openStore(":memory:");
   const params = TracingParams.parse({ redact: ["user.id", "well"], detectors: false });
