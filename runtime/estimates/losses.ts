@@ -13,6 +13,7 @@ import {
 import { lossNames, measureLosses } from "../../numeric/estimation/losses.ts";
 import { type Matrix, takeRows } from "../../numeric/matrix.ts";
 import { computeMean, computeStd } from "../../numeric/statistics.ts";
+import { Pace } from "../monitors/pace.ts";
 import type { Store } from "../store/store.ts";
 import type { HeldOut } from "./held_out.ts";
 import type { MeasuredMetric } from "./measure.ts";
@@ -44,7 +45,7 @@ const fits = new WeakMap<Store, Map<string, LossFit>>();
  */
 export async function openLossFit(
   store: Store,
-  { model, version, inputs, heldOut, reason, signal, mostMs = MOST_FIT_MS }: {
+  { model, version, inputs, heldOut, reason, signal, mostMs = MOST_FIT_MS, pace = new Pace(1) }: {
     readonly model: string;
     readonly version: number;
     /** Number of inputs of the model. */
@@ -53,8 +54,10 @@ export async function openLossFit(
     readonly heldOut: HeldOut | null;
     readonly reason: string | null;
     readonly signal?: AbortSignal;
-    /** Milliseconds after which fitting is given up; default 30,000. */
+    /** Milliseconds after which fitting is given up, without its rests; default 30,000. */
     readonly mostMs?: number;
+    /** How it gives way to others; default as little as can be. */
+    readonly pace?: Pace;
   },
 ): Promise<LossFit> {
   if (heldOut === null) return { estimator: null, reason };
@@ -76,7 +79,7 @@ export async function openLossFit(
   const key = `${model}/${version}`;
   const known = own.get(key);
   if (known) return known;
-  const found = await fit(heldOut, mostMs, signal);
+  const found = await fit(heldOut, { mostMs, signal, pace });
   own.set(key, found);
   if (own.size > MOST_FITS) own.delete(own.keys().next().value!);
   return found;
@@ -87,17 +90,21 @@ class Overtime extends Error {}
 
 async function fit(
   { X, P, y }: HeldOut,
-  mostMs: number,
-  signal: AbortSignal | undefined,
+  { mostMs, signal, pace }: {
+    readonly mostMs: number;
+    readonly signal: AbortSignal | undefined;
+    readonly pace: Pace;
+  },
 ): Promise<LossFit> {
-  const start = performance.now();
-  let turn = start;
+  const start = performance.now() - pace.restedMs;
+  let turn = performance.now();
   const pause = async () => {
+    await pace.rest();
     if (performance.now() - turn < TURN_MS) return;
     await new Promise((resolve) => setTimeout(resolve, 0));
     signal?.throwIfAborted();
     turn = performance.now();
-    if (turn - start > mostMs) throw new Overtime();
+    if (turn - pace.restedMs - start > mostMs) throw new Overtime();
   };
   try {
     return { estimator: await fitLossEstimator({ X, P, y }, { pause }), reason: null };

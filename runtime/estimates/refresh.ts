@@ -17,6 +17,7 @@ import type { MonitorsSampling } from "../monitors/sampling.ts";
 import { type Granularity, parseWindowing } from "../monitors/windows.ts";
 import { canonicalJson, readEvidence } from "../registry/evidence.ts";
 import { resolveVersion } from "../registry/model_registry.ts";
+import { Pace } from "../monitors/pace.ts";
 import { reportOf } from "../registry/recorded_report.ts";
 import type { Store } from "../store/store.ts";
 import { findFloors, readMinimums } from "./contract.ts";
@@ -46,6 +47,8 @@ export interface EstimateOptions {
   /** Milliseconds since 1970; default now. */
   readonly now?: number;
   readonly signal?: AbortSignal;
+  /** How it gives way to others; default not at all. */
+  readonly pace?: Pace;
   /** Which share of the rows is looked at; default all. */
   readonly sampling?: MonitorsSampling;
 }
@@ -73,7 +76,7 @@ export async function refreshEstimates(
   options: EstimateOptions,
 ): Promise<EstimateRefresh> {
   const { granularity = "1 day", latenessMs = 0, now = Date.now(), signal } = options;
-  const { minRows = 50, minLabels = 30 } = options;
+  const { minRows = 50, minLabels = 30, pace = new Pace(1) } = options;
   const version = await resolveVersion(store, options.model, String(options.version));
   const { evidence } = await readEvidence(store, version);
   const { signature } = evidence;
@@ -101,11 +104,13 @@ export async function refreshEstimates(
   const { draw } = sampled;
   const measuring: Measuring = { estimator, reason, floors, minRows, minLabels, draw };
   const start = performance.now();
+  const { restedMs } = pace;
   const lossFit = await openLossFit(store, {
     ...target,
     inputs: signature.inputs.length,
     heldOut,
     reason,
+    pace,
     ...(signal === undefined ? {} : { signal }),
   });
   let belowContract = 0;
@@ -122,11 +127,12 @@ export async function refreshEstimates(
       lossFit,
       now,
     });
+    await pace.rest();
     if (isBelow) belowContract++;
     rowsRead += window.rows;
     rowsUsed += rows;
   }
-  const ms = performance.now() - start;
+  const ms = performance.now() - start - (pace.restedMs - restedMs);
   const cost = { windows: due.length, rowsRead, rowsUsed, ms, now: new Date(now) };
   await store.transaction([
     costStep({ ...owner, version: version.version, refreshId: null }, sampled, cost),

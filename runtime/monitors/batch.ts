@@ -15,6 +15,7 @@ import type { ProfileDefinition } from "./definition.ts";
 import { type Look, settleStep } from "./arrivals.ts";
 import type { DueWindow, FilledWindow } from "./due.ts";
 import { countDrawn, measureColumns, type Measured } from "./measure.ts";
+import type { Pace } from "./pace.ts";
 import { type MonitoredVersion, predictionRows } from "./rows.ts";
 import { type DrawPlan, isWhole } from "./sampling.ts";
 import { clearSteps, stateStep } from "./states.ts";
@@ -32,6 +33,7 @@ export interface BatchContext {
   readonly onError: OnMetricError;
   /** Which rows are looked at. */
   readonly draw: DrawPlan;
+  readonly pace: Pace;
   /** What made the windows due. */
   readonly look: Look;
 }
@@ -69,8 +71,9 @@ export async function refreshBatch(
     for (const pair of pairs) {
       const row = compareColumn(pair, { column, sides, baseline, measured, context });
       if (row !== null) drifts.push({ ...row, family: pair });
+      await context.pace.rest();
     }
-  });
+  }, context.pace);
   const table = await tableRows(store, { ...context, metrics: context.definition.metrics }, {
     measured,
     isDue,
@@ -78,6 +81,7 @@ export async function refreshBatch(
     present,
   });
   const decided = decide(drifts);
+  await context.pace.rest();
   const { owner } = context;
   await store.transaction([
     ...batch.flatMap(({ window }) => clearSteps(owner, window)),

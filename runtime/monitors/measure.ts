@@ -15,6 +15,7 @@ import {
   describeNumbers,
   type Side,
 } from "./columns.ts";
+import { Pace } from "./pace.ts";
 import { type DrawPlan, isWhole } from "./sampling.ts";
 import type { Window } from "./windows.ts";
 
@@ -58,6 +59,7 @@ export async function measureColumns(
   store: Store,
   measured: Measured,
   onColumn: OnColumn,
+  pace: Pace = new Pace(1),
 ): Promise<void> {
   const { cells, numbers } = measured;
   for (const column of categoryColumns) {
@@ -74,9 +76,10 @@ export async function measureColumns(
   );
   for (let from = 0; from < numbers.length; from += width) {
     const batch = await readBatch(store, measured, numbers.slice(from, from + width));
+    await pace.rest();
     const parts = divide(measured, batch);
     for (const [j, column] of batch.columns.entries()) {
-      await onColumn(column, describe(measured, batch, { parts, j }));
+      await onColumn(column, await describe(measured, batch, { parts, j, pace }));
     }
   }
 }
@@ -175,16 +178,18 @@ function divide({ cells, slicings, windows }: Measured, batch: Batch): Parts {
   return { order, starts, hasNan, present, spare };
 }
 
-function describe(
+async function describe(
   { cells }: Measured,
   { values, nan }: Batch,
-  { parts: { order, starts, hasNan, present, spare }, j }: {
+  { parts: { order, starts, hasNan, present, spare }, j, pace }: {
     readonly parts: Parts;
     readonly j: number;
+    readonly pace: Pace;
   },
-): Side[] {
+): Promise<Side[]> {
   const column = values[j];
-  return cells.map(({ rows }, cell) => {
+  const sides: Side[] = [];
+  for (const [cell, { rows }] of cells.entries()) {
     let count = 0;
     let nanCount = 0;
     for (let at = starts[cell]; at < starts[cell + 1]; at++) {
@@ -192,6 +197,9 @@ function describe(
       if (value === value) present[count++] = value;
       else if (hasNan && Math.floor(nan[order[at]] / 2 ** j) % 2 === 1) nanCount++;
     }
-    return describeNumbers(sortNumbers(present.subarray(0, count), spare), { rows, nan: nanCount });
-  });
+    const sorted = sortNumbers(present.subarray(0, count), spare);
+    sides.push(describeNumbers(sorted, { rows, nan: nanCount }));
+    await pace.rest();
+  }
+  return sides;
 }

@@ -15,6 +15,7 @@ import { drawSlicings, prepareSlicings } from "./cells.ts";
 import { costStep, openSampling, type Sampled } from "./costs.ts";
 import { numberDefinition, type ProfileDefinition } from "./definition.ts";
 import { type DueWindow, type DueWindows, findDue, findFirstFilled } from "./due.ts";
+import { Pace } from "./pace.ts";
 import { predictionRows, readMonitored } from "./rows.ts";
 import type { DrawPlan, MonitorsSampling } from "./sampling.ts";
 import { recordFailure } from "./states.ts";
@@ -32,6 +33,8 @@ export interface RefreshOptions {
   /** Default now. */
   readonly now?: Date;
   readonly signal?: AbortSignal;
+  /** How it gives way to others; default not at all. */
+  readonly pace?: Pace;
   /** Hears how much is done, in `[0, 1]`. */
   readonly onProgress?: (share: number) => void;
 }
@@ -70,7 +73,7 @@ export async function refreshMonitors(
   store: Store,
   options: RefreshOptions,
 ): Promise<MonitorRefresh> {
-  const { model, version, definition, now = new Date() } = options;
+  const { model, version, definition, now = new Date(), pace = new Pace(1) } = options;
   const monitored = await readMonitored(store, { model, version });
   if (monitored === null) {
     throw new UsageError(
@@ -91,7 +94,14 @@ export async function refreshMonitors(
   if (total === 0) return { ...idle, state: "IDLE" };
   const owner = { monitor: "profile", model, granularity: null } as const;
   const sampled = await openSampling(store, owner, options.sampling);
-  const refresh = await Refresh.begin(store, { model, version, monitorVersion, now, sampled });
+  const refresh = await Refresh.begin(store, {
+    model,
+    version,
+    monitorVersion,
+    now,
+    sampled,
+    pace,
+  });
   try {
     const slicings = await prepareSlicings(store, {
       relation: predictionRows(monitored, [{ start: now, end: now }], definition.slices),
@@ -116,6 +126,7 @@ export async function refreshMonitors(
       baseline,
       draw,
       onError,
+      pace,
     };
     for (const { windowing, look, due } of jobs) {
       const context: BatchContext = {
@@ -166,6 +177,7 @@ interface Begun {
   readonly monitorVersion: number;
   readonly now: Date;
   readonly sampled: Sampled;
+  readonly pace: Pace;
 }
 
 /** A refresh and its row. */
@@ -263,7 +275,7 @@ class Refresh {
   }
 
   #costStep(windows: number): Step {
-    const { model, version, sampled, now } = this.about;
+    const { model, version, sampled, pace, now } = this.about;
     return costStep(
       { monitor: "profile", model, version, granularity: null, refreshId: this.id },
       sampled,
@@ -271,7 +283,7 @@ class Refresh {
         windows,
         rowsRead: this.#rowsRead,
         rowsUsed: this.#rows,
-        ms: performance.now() - this.#start,
+        ms: performance.now() - this.#start - pace.restedMs,
         now,
       },
     );

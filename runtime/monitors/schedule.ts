@@ -1,8 +1,9 @@
 /**
  * Computes windows beside a server soon after they close: their profile and drift, then the estimates
  * of performance. What is due is in the store, so that nothing is skipped while nobody ran; of several
- * processes one has the turn. Its queries wait in line with those of the inference log, not with
- * requests, which are answered from the journal.
+ * processes one has the turn. It gives way to requests every few milliseconds and takes a twentieth of the
+ * time; its queries wait in line with those of the inference log, not with requests, which are answered
+ * from the journal.
  *
  * @module
  */
@@ -12,6 +13,7 @@ import { describeError } from "../errors.ts";
 import { type EstimateRefresh, refreshEstimatesOf } from "../estimates/refresh.ts";
 import { sleep } from "../sleep.ts";
 import type { Store } from "../store/store.ts";
+import { Pace } from "./pace.ts";
 import { type MonitorRefresh, refreshMonitors, type RefreshOptions } from "./refresh.ts";
 
 /** What a schedule computes. */
@@ -43,7 +45,7 @@ export interface Computed {
  */
 export async function computeInTurn(
   store: Store,
-  { now = Date.now, signal, waitMs = 30_000, ...options }:
+  { now = Date.now, signal, waitMs = 30_000, share = 1, ...options }:
     & Omit<RefreshOptions, "now" | "signal">
     & {
       readonly signal: AbortSignal;
@@ -51,12 +53,15 @@ export async function computeInTurn(
       readonly now?: () => number;
       /** Milliseconds to wait for who has the turn; default 30,000. */
       readonly waitMs?: number;
+      /** Share of the time that it may take, in `(0, 1]`; default 1. */
+      readonly share?: number;
     },
 ): Promise<Computed | null> {
   const lease = { name: "monitor_refresh", now, signal, waitMs };
   return await withLease(store, lease, async () => {
     const at = now();
-    const refreshed = await refreshMonitors(store, { ...options, now: new Date(at), signal });
+    const pace = new Pace(share, signal);
+    const refreshed = await refreshMonitors(store, { ...options, now: new Date(at), signal, pace });
     signal.throwIfAborted();
     const { model, version, definition, sampling } = options;
     const about = {
@@ -65,6 +70,7 @@ export async function computeInTurn(
       definition,
       now: at,
       signal,
+      pace,
       ...(sampling === undefined ? {} : { sampling }),
     };
     return { refreshed, estimated: await refreshEstimatesOf(store, about) };
@@ -73,6 +79,9 @@ export async function computeInTurn(
 
 /** Windows are of five minutes at least: nobody misses one for so long. */
 const LOOK_EVERY_MS = 30_000;
+
+/** Of the time of the thread that answers requests, and of the database's. */
+const SHARE = 0.05;
 
 /** Computes what is due of one model until it is closed. */
 export class MonitorSchedule {
@@ -124,6 +133,7 @@ export class MonitorSchedule {
       now: this.#options.now ?? Date.now,
       signal: this.#abort.signal,
       waitMs: 0,
+      share: SHARE,
     });
     if (done === null) return false;
     const { refreshed, estimated } = done;
