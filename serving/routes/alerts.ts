@@ -15,9 +15,9 @@ import { jsonAnswer } from "../answers.ts";
 import { encodeReply } from "../compression.ts";
 import type { AddRoute, Exchange, Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";
-import { parseJson } from "../json.ts";
 import { oneOf, readQuery } from "../query.ts";
 import { addRuleRoutes } from "./rules.ts";
+import { decodePart, readSmallBody, wrongBody } from "../small_body.ts";
 
 /** What the routes need. */
 export interface AlertRouteDeps {
@@ -143,7 +143,7 @@ function iso(time: number | null): string | null {
 
 function silence(deps: AlertRouteDeps): Handler {
   return async (exchange) => {
-    const body = await readBody(exchange, SilenceBody);
+    const body = await readSmallBody(exchange, SilenceBody);
     if ((body.for === undefined) === (body.ends_at === undefined)) {
       throw wrongBody("for", "say when it ends, either by for or by ends_at");
     }
@@ -156,7 +156,7 @@ function silence(deps: AlertRouteDeps): Handler {
 
 function acknowledge(deps: AlertRouteDeps): Handler {
   return async (exchange) => {
-    const [, , name] = new URL(exchange.request.url).pathname.split("/").map(decode);
+    const [, , name] = new URL(exchange.request.url).pathname.split("/").map(decodePart);
     const known = deps.alerts.map((alert) => alert.name);
     if (!known.includes(name)) {
       const near = suggest(name, known);
@@ -167,7 +167,7 @@ function acknowledge(deps: AlertRouteDeps): Handler {
         "not_found",
       );
     }
-    const body = await readBody(exchange, AcknowledgeBody);
+    const body = await readSmallBody(exchange, AcknowledgeBody);
     const itself = formatMatcher({ name: "alert", operator: "=", value: name });
     const matchers = [itself, ...body.matchers];
     const now = Date.now();
@@ -221,7 +221,7 @@ function end({ store }: AlertRouteDeps): Handler {
         { headers: { allow: "DELETE" } },
       );
     }
-    const id = decode(new URL(request.url).pathname.split("/").at(-1)!);
+    const id = decodePart(new URL(request.url).pathname.split("/").at(-1)!);
     await asked("not_found", () => endMark(store, id, { by: whoAsks(requester) }));
     return jsonAnswer({ request_id: requestId, id, state: "expired" });
   };
@@ -237,32 +237,6 @@ function readSpan(text: string | undefined): number | undefined {
     return text === undefined ? undefined : parseDuration(text);
   } catch (error) {
     throw wrongBody("for", (error as Error).message);
-  }
-}
-
-/** A body larger than this holds more than matchers and a note. */
-const MAX_BODY_BYTES = 1 << 16;
-
-async function readBody<T>(exchange: Exchange, schema: z.ZodType<T>): Promise<T> {
-  const text = await exchange.readText(MAX_BODY_BYTES);
-  const parsed = schema.safeParse(text.trim() === "" ? {} : parseJson(text));
-  if (parsed.success) return parsed.data;
-  const [{ path, message }] = parsed.error.issues;
-  throw wrongBody(path.join(".") || "it", message);
-}
-
-function wrongBody(where: string, message: string): HttpError {
-  return new HttpError(`Cannot read the body: ${where}: ${message}`, "invalid_input");
-}
-
-function decode(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    throw new HttpError(
-      `Cannot read "${part.slice(0, 100)}": its percent signs encode no text`,
-      "invalid_query",
-    );
   }
 }
 

@@ -24,8 +24,8 @@ import type { Store } from "../../runtime/store/store.ts";
 import { jsonAnswer } from "../answers.ts";
 import type { AddRoute, Exchange, Handler } from "../exchange.ts";
 import { HttpError } from "../http_error.ts";
-import { parseJson } from "../json.ts";
 import type { ModelCatalog } from "../model_catalog.ts";
+import { decodePart, readSmallBody } from "../small_body.ts";
 
 /** What the registry routes need. */
 export interface RegistryDeps {
@@ -184,7 +184,7 @@ function writeCard({ store, environment }: RegistryDeps): Handler {
 
 function decide({ store, gates }: RegistryDeps, decision: ApprovalDecision): Handler {
   return async (exchange) => {
-    const { reason } = await readBody(exchange, DecisionBody);
+    const { reason } = await readSmallBody(exchange, DecisionBody);
     const version = await findVersion(store, exchange);
     const by = whoAsks(exchange);
     const role = await roleOf(store, exchange.requester);
@@ -202,7 +202,7 @@ function decide({ store, gates }: RegistryDeps, decision: ApprovalDecision): Han
 
 function promoteVersion({ store, gates: params, models, environment }: RegistryDeps): Handler {
   return async (exchange) => {
-    const { alias, reason, force: isForced } = await readBody(exchange, PromoteBody);
+    const { alias, reason, force: isForced } = await readSmallBody(exchange, PromoteBody);
     const version = await findVersion(store, exchange);
     const by = whoAsks(exchange);
     const role = await roleOf(store, exchange.requester);
@@ -242,38 +242,13 @@ function whoAsks({ requester }: Exchange): string | null {
 }
 
 async function findVersion(store: Store, { request }: Exchange): Promise<ModelVersion> {
-  const [, , model, , version] = new URL(request.url).pathname.split("/").map(decode);
+  const [, , model, , version] = new URL(request.url).pathname.split("/").map(decodePart);
   try {
     return await resolveVersion(store, model, version);
   } catch (error) {
     if (error instanceof UsageError) throw new HttpError(error.message, "not_found");
     throw error;
   }
-}
-
-function decode(part: string): string {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    throw new HttpError(
-      `Cannot read "${part.slice(0, 100)}": its percent signs encode no text`,
-      "invalid_query",
-    );
-  }
-}
-
-/** A body larger than this holds more than a reason. */
-const MAX_BODY_BYTES = 1 << 16;
-
-async function readBody<T>(exchange: Exchange, schema: z.ZodType<T>): Promise<T> {
-  const text = await exchange.readText(MAX_BODY_BYTES);
-  const parsed = schema.safeParse(text.trim() === "" ? {} : parseJson(text));
-  if (parsed.success) return parsed.data;
-  const [{ path, message }] = parsed.error.issues;
-  throw new HttpError(
-    `Cannot read the body: ${path.join(".") || "it"}: ${message}`,
-    "invalid_input",
-  );
 }
 
 /** Tells what was asked wrongly, and what is broken, in the words of the one who found it. */

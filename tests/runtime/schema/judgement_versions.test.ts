@@ -1,29 +1,22 @@
 import { assertEquals } from "@std/assert";
-import { DuckDBInstance } from "@duckdb/node-api";
 import { judgementVersionsSchema } from "../../../runtime/schema/judgement_versions.ts";
-import { migrations } from "../../../runtime/schema/mod.ts";
 import { openStore } from "../../../runtime/store/store.ts";
+import { makeEarlierStore } from "./earlier_store.ts";
 
 Deno.test("openStore() gives judgements of an earlier store the version of their prediction, those without one none", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const path = `${dir}/store.duckdb`;
-    const instance = await DuckDBInstance.create(path);
-    const connection = await instance.connect();
-    for (const { statements } of migrations) {
-      if (statements === judgementVersionsSchema) break;
-      for (const sql of statements) await connection.run(sql);
-    }
-    await connection.run(`insert into core.inferences by name select 'r' as request_id,
+    await makeEarlierStore(path, judgementVersionsSchema, [
+      `insert into core.inferences by name select 'r' as request_id,
       i::integer as row, timestamp '2026-01-02' as request_time, 'rocks' as model, 3 as version,
       [1.0] as features, 'sand' as label, 0.9 as confidence, [0.9]::float[] as probabilities
-      from range(2) t(i)`);
-    await connection.run(`insert into core.judgements by name select 'r' as request_id,
+      from range(2) t(i)`,
+      `insert into core.judgements by name select 'r' as request_id,
       i::integer as row, 'rule' as judge, 'rule-1' as judge_version, 'scored' as status,
       0.25 as score, 1 as inclusion_probability, 1 as ms, timestamp '2026-01-02' as created_at
-      from range(3) t(i)`);
-    connection.closeSync();
-    instance.closeSync();
+      from range(3) t(i)`,
+    ]);
     await using store = await openStore(path, { publish: false });
     assertEquals(
       await store.query("select row, model, version from judgements order by row"),
