@@ -26,7 +26,7 @@ Deno.test("rest() ends with the reason when it is aborted", async () => {
   const abort = new AbortController();
   const pace = new Pace(0.001, abort.signal);
   work(5);
-  const resting = assertRejects(() => pace.rest(), Error, "the server ends");
-  abort.abort(new Error("the server ends"));
+  const resting = assertRejects(() => pace.rest(), Error, "The server ends");
+  abort.abort(new Error("The server ends"));
   await resting;
 });
