@@ -254,7 +254,7 @@ Deno.test("askCanaries() keeps the canary AUC of each batch", async () => {
     status: "scored",
     score: isAwake ? probabilities[label] : 0.5,
   }));
-  const params = JudgingParams.parse({ samplingRate: 1, canaries: 30 });
+  const params = JudgingParams.parse({ samplingRate: 1, canaries: 300 });
   const batch = async () => {
     await addInferences(store, { count: 3 });
     await judgeSample(store, { ...about, judges: [judge], params, seed: 1, signal });
@@ -265,8 +265,9 @@ Deno.test("askCanaries() keeps the canary AUC of each batch", async () => {
   const rows = await store.query<{ auc: number; asked: number; scored: number }>(
     "select auc, asked, scored from judge_canaries order by created_at",
   );
-  assertEquals(rows.map(({ asked, scored }) => [asked, scored]), [[30, 30], [30, 30]]);
-  assert(rows[0].auc > 0.85);
+  assertEquals(rows.map(({ asked, scored }) => [asked, scored]), [[300, 300], [300, 300]]);
+  // Every batch draws others; so many have an AUC of 0.94 with a deviation of 0.006.
+  assert(rows[0].auc > 0.9, `${rows[0].auc}`);
   assertEquals(rows[1].auc, 0.5);
 });
 
