@@ -1,6 +1,6 @@
 /**
- * Judges a sample of the inference table, or of calls of language models: what was judged before is skipped, what a judge could not
- * answer is a row of its own kind and never a number.
+ * Judges a sample of the inference table, or of calls of language models: what was judged before is
+ * skipped, what a judge could not answer is a row of its own kind and never a number.
  *
  * @module
  */

@@ -104,3 +104,43 @@ function scatter(
   }
   return true;
 }
+
+/** Sorted numbers, ascending and without `NaN`. */
+type Sorted = Float64Array | Float32Array | Uint32Array;
+
+/**
+ * Gives how many of some sorted numbers are less than `value`, which is the place of the first that is
+ * not.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { lowerBound, upperBound } from "./sorting.ts";
+ *
+ * const sorted = Float64Array.of(1, 2, 2, 5);
+ * assertEquals([lowerBound(sorted, 2), upperBound(sorted, 2)], [1, 3]);
+ * assertEquals([lowerBound(sorted, 9), upperBound(sorted, 0)], [4, 0]);
+ * ```
+ */
+export function lowerBound(sorted: Sorted, value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Gives how many of some sorted numbers are at most `value`. */
+export function upperBound(sorted: Sorted, value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] <= value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -4,6 +4,7 @@
  * @module
  */
 import { Random } from "./random.ts";
+import { lowerBound } from "./sorting.ts";
 
 /** Fold of each row `[n]`, in `0 … k-1`. */
 export interface Assignment {
@@ -233,18 +234,6 @@ function makeProximity({ folds, fold, order, groups, embargo }: {
     return positions[next] - order[row] <= embargo ||
       order[row] - positions[next - 1] <= embargo;
   };
-}
-
-/** Index of the first value ≥ `value` in an ascending array. */
-function lowerBound(sorted: Float64Array, value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (sorted[middle] < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 function byOrder(order: Float64Array): (a: number, b: number) => number {

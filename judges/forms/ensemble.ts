@@ -33,8 +33,9 @@ const METHODS: Readonly<
 
 /**
  * Makes one judge of several. Its `raw` has each member's score (`null` where it gave none), the
- * threshold and the agreement: the share of the scores that lie on the more frequent side of the threshold. Where fewer
- * than the quorum gave a score, it gives none either: an error when a member ended in one.
+ * threshold and the agreement: the share of the scores that lie on the more frequent side of the
+ * threshold. Where fewer than the quorum gave a score, it gives none either: an error when a member
+ * ended in one.
  *
  * @throws {RangeError} when there is no member, or the quorum is not in `1 … members`.
  */

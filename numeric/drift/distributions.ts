@@ -7,6 +7,7 @@
  */
 import { kolmogorovTail, quantileEdges, sumStability } from "../statistics.ts";
 import { type BinCounts, mostCategories, sturgesEdges } from "./bins.ts";
+import { lowerBound, upperBound } from "../sorting.ts";
 
 /** Distinct values of a sample, ascending, and how many of the sample are at most each of them. */
 export interface Distribution {
@@ -87,14 +88,7 @@ export function thinDistribution(distribution: Distribution, most: number): Dist
 
 /** Gives the value at place `rank` in `[0, size)` of the sorted sample. */
 function valueAt({ values, upTo }: Distribution, rank: number): number {
-  let low = 0;
-  let high = upTo.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (upTo[middle] > rank) high = middle;
-    else low = middle + 1;
-  }
-  return values[low];
+  return values[Math.min(upperBound(upTo, rank), upTo.length - 1)];
 }
 
 /**
@@ -116,14 +110,8 @@ export function countUpTo(
   value: number,
   isIncluded: boolean,
 ): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (isIncluded ? values[middle] <= value : values[middle] < value) low = middle + 1;
-    else high = middle;
-  }
-  return low === 0 ? 0 : upTo[low - 1];
+  const place = isIncluded ? upperBound(values, value) : lowerBound(values, value);
+  return place === 0 ? 0 : upTo[place - 1];
 }
 
 /** What one walk over two distributions gives. */

@@ -2,6 +2,7 @@
 import type { Matrix } from "../matrix.ts";
 import { Random } from "../random.ts";
 import { normalPoint } from "../special.ts";
+import { lowerBound, upperBound } from "../sorting.ts";
 
 /** How {@linkcode testDomain} decides. */
 export interface DomainOptions {
@@ -241,17 +242,9 @@ function measureArea(
 /** For each value the share of others below it, ties counting half. */
 function rankAgainst(values: Float64Array, others: Float64Array): Float64Array {
   const sorted = others.slice().sort();
-  const place = (value: number, isAfter: boolean) => {
-    let low = 0;
-    let high = sorted.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sorted[middle] < value || (isAfter && sorted[middle] === value)) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-  return values.map((value) => (place(value, false) + place(value, true)) / (2 * sorted.length));
+  return values.map((value) =>
+    (lowerBound(sorted, value) + upperBound(sorted, value)) / (2 * sorted.length)
+  );
 }
 
 function meanOf(values: Float64Array): number {

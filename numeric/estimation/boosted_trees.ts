@@ -1,6 +1,7 @@
 /** A regressor that needs no tuning: boosted trees over the bins of each feature. */
 import type { Matrix } from "../matrix.ts";
 import { computeQuantiles } from "../statistics.ts";
+import { lowerBound } from "../sorting.ts";
 
 /** How {@linkcode fitBoostedTrees} learns. */
 export interface BoostedTreeOptions {
@@ -141,17 +142,10 @@ interface Binned {
 function binColumn(X: Matrix, j: number, bins: number): Binned {
   const values = Float64Array.from({ length: X.rows }, (_, i) => X.data[i * X.cols + j]);
   const edges = edgesOf(values, bins);
-  const codes = Int16Array.from(values, (value) => {
-    if (Number.isNaN(value)) return -1;
-    let low = 0;
-    let high = edges.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (value <= edges[middle]) high = middle;
-      else low = middle + 1;
-    }
-    return low;
-  });
+  const codes = Int16Array.from(
+    values,
+    (value) => Number.isNaN(value) ? -1 : lowerBound(edges, value),
+  );
   return { codes, edges };
 }
 

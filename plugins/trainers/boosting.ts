@@ -11,6 +11,7 @@ import {
 import type { Matrix } from "../../numeric/matrix.ts";
 import { Random } from "../../numeric/random.ts";
 import { type Dataset, definePlugin, type FitContext, type Model } from "../plugin.ts";
+import { lowerBound } from "../../numeric/sorting.ts";
 
 const params = z.strictObject({
   rounds: z.int().positive().default(100).describe(
@@ -161,15 +162,7 @@ function edgeBetween(low: number, high: number): number {
 }
 
 function findBin(value: number, edges: Float32Array, missing: number): number {
-  if (Number.isNaN(value)) return missing;
-  let low = 0;
-  let high = edges.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (value <= edges[middle]) high = middle;
-    else low = middle + 1;
-  }
-  return low;
+  return Number.isNaN(value) ? missing : lowerBound(edges, value);
 }
 
 /**

@@ -7,6 +7,7 @@ import { loadModel, resolveVersion } from "../registry/model_registry.ts";
 import type { Store } from "../store/store.ts";
 import type { Outcomes } from "./change.ts";
 import type { Sample } from "./sample.ts";
+import { lowerBound, upperBound } from "../../numeric/sorting.ts";
 
 /** Gives the outcomes of rows, with other inputs or other versions than they had on request. */
 export interface Measure {
@@ -134,15 +135,5 @@ export function measureInputs(reference: Matrix): Measure {
 /** Middle of the ranks of a value among sorted ones, in `[0, 1]`. */
 function rankOf(sorted: Float64Array, value: number): number {
   if (sorted.length === 0) return 0.5;
-  const bound = (isAbove: boolean) => {
-    let low = 0;
-    let high = sorted.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sorted[middle] < value || (isAbove && sorted[middle] === value)) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-  return (bound(false) + bound(true)) / 2 / sorted.length;
+  return (lowerBound(sorted, value) + upperBound(sorted, value)) / 2 / sorted.length;
 }

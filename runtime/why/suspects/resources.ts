@@ -1,6 +1,7 @@
 /** Suspects of the machine: resources that left their earlier range while the outcome changed. */
 import type { Store } from "../../store/store.ts";
 import { brief, percent, type Suspect } from "../suspect.ts";
+import { lowerBound } from "../../../numeric/sorting.ts";
 
 /** A resource of the view `resources`. */
 interface Resource {
@@ -153,14 +154,8 @@ export function suspectResources(
 
 /** Position of the first look at or after a time; -1 when there is none soon. */
 function findLook(times: Float64Array, time: number): number {
-  let low = 0;
-  let high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] < time) low = middle + 1;
-    else high = middle;
-  }
-  return low < times.length && times[low] - time <= LATEST_LOOK_MS ? low : -1;
+  const place = lowerBound(times, time);
+  return place < times.length && times[place] - time <= LATEST_LOOK_MS ? place : -1;
 }
 
 /** Gives a value with its unit. */
